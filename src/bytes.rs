@@ -1,0 +1,97 @@
+//! Numbers out of distrusted bytes: every read is checked, none panics.
+
+/// Fixed-width fields of an on-disk structure; `None` where it ends before the field does.
+pub trait Fields {
+    /// `N` bytes at `at`.
+    fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
+    /// `len` bytes at `at`.
+    fn span(&self, at: usize, len: usize) -> Option<&[u8]>;
+
+    /// The byte at `at`.
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.array::<1>(at).map(|[b]| b)
+    }
+    /// Little-endian 16 bits at `at`.
+    fn le16(&self, at: usize) -> Option<u16> {
+        self.array(at).map(u16::from_le_bytes)
+    }
+    /// Little-endian 32 bits at `at`.
+    fn le32(&self, at: usize) -> Option<u32> {
+        self.array(at).map(u32::from_le_bytes)
+    }
+    /// Little-endian 64 bits at `at`.
+    fn le64(&self, at: usize) -> Option<u64> {
+        self.array(at).map(u64::from_le_bytes)
+    }
+    /// Big-endian 16 bits at `at`.
+    fn be16(&self, at: usize) -> Option<u16> {
+        self.array(at).map(u16::from_be_bytes)
+    }
+    /// Big-endian 32 bits at `at`.
+    fn be32(&self, at: usize) -> Option<u32> {
+        self.array(at).map(u32::from_be_bytes)
+    }
+    /// Big-endian 64 bits at `at`.
+    fn be64(&self, at: usize) -> Option<u64> {
+        self.array(at).map(u64::from_be_bytes)
+    }
+}
+
+impl Fields for [u8] {
+    fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.get(at..)?.first_chunk().copied()
+    }
+
+    fn span(&self, at: usize, len: usize) -> Option<&[u8]> {
+        self.get(at..at.checked_add(len)?)
+    }
+}
+
+/// A length or an offset of the evidence as an index; saturates where the machine's words are shorter.
+pub fn index(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+/// An index as a length or an offset of the evidence.
+pub fn offset(n: usize) -> u64 {
+    n as u64
+}
+
+/// True where every byte is zero.
+pub fn all_zero(bytes: &[u8]) -> bool {
+    // Folding 64 bytes at a time compiles to vector instructions; `all` on single bytes does not.
+    bytes.chunks(64).all(|chunk| chunk.iter().fold(0u8, |or, b| or | b) == 0)
+}
+
+/// UTF-16, little-endian, with unpaired surrogates replaced.
+pub fn utf16_le(bytes: &[u8]) -> String {
+    let units = bytes.chunks_exact(2).filter_map(|pair| pair.le16(0));
+    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_behind_the_end_is_none() {
+        let b: &[u8] = &[1, 2, 3];
+        assert_eq!(b.le16(1), Some(0x0302));
+        assert_eq!(b.be16(1), Some(0x0203));
+        assert_eq!(b.le16(2), None);
+        assert_eq!(b.le64(usize::MAX), None);
+        assert_eq!(b.span(usize::MAX, 2), None);
+    }
+
+    #[test]
+    fn zeros_are_found_at_every_length() {
+        for n in 0..200 {
+            let mut b = vec![0u8; n];
+            assert!(all_zero(&b));
+            if let Some(last) = b.last_mut() {
+                *last = 1;
+                assert!(!all_zero(&b));
+            }
+        }
+    }
+}

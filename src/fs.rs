@@ -1,0 +1,166 @@
+//! What a file system must tell: every entry, live or deleted, where each of its bytes lies, and what is unallocated.
+//!
+//! A file system is one file below `fs/` (with a folder of its own for its parts) and one row of
+//! [`crate::registry::FILE_SYSTEMS`].
+
+pub mod folder;
+
+use crate::content::Stream;
+use crate::extent::Extent;
+use crate::fault::Fault;
+use crate::image::View;
+use crate::time::Timestamp;
+
+/// What a file system says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Its usual name: `NTFS`, `FAT16`, `ext4`.
+    pub name: String,
+    /// Volume label.
+    pub label: String,
+    /// Serial number or UUID, as the system prints it.
+    pub id: String,
+    /// Bytes of a cluster or block.
+    pub cluster: u64,
+    /// How many bytes of the volume it covers.
+    pub size: u64,
+    /// What is damaged or contradicts itself.
+    pub faults: Vec<Fault>,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link; its target is in [`Entry::target`].
+    Symlink,
+    /// A named stream of a file, `path:stream`.
+    Stream,
+    /// A device, socket or pipe.
+    Special,
+}
+
+/// How much of a deleted file is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// All its clusters are still unallocated.
+    Intact,
+    /// Some of its clusters belong to something else now.
+    Partial,
+    /// All its clusters belong to something else now.
+    Overwritten,
+    /// Only the name (and perhaps the size) is left; where the content lay is not known.
+    NameOnly,
+}
+
+/// The times of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Created.
+    pub btime: Option<Timestamp>,
+    /// Content last changed.
+    pub mtime: Option<Timestamp>,
+    /// Metadata last changed.
+    pub ctime: Option<Timestamp>,
+    /// Last read.
+    pub atime: Option<Timestamp>,
+    /// Deleted.
+    pub dtime: Option<Timestamp>,
+}
+
+/// One entry of a file system: a name with what it names.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Path from the root of the volume, with `/`, as the file system spells it.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// False for what was deleted.
+    pub allocated: bool,
+    /// For deleted entries: how much of it is left.
+    pub recovered: Option<Recovered>,
+    /// The metadata's address: `64-128-2` (record, attribute type, attribute id), `12` (inode), `4:96` (directory's
+    /// first cluster, offset of the entry).
+    pub inode: String,
+    /// Where the metadata stands in the volume, in bytes; unique among the entries of one volume together with
+    /// [`Entry::path`].
+    pub at: u64,
+    /// Times.
+    pub times: Times,
+    /// Content; empty for directories.
+    pub stream: Stream,
+    /// Target of a symbolic link or reparse point.
+    pub target: Option<String>,
+    /// True where the content is encrypted by the file system.
+    pub encrypted: bool,
+    /// A remark for the reader: `name's first character is lost`.
+    pub note: Option<String>,
+    /// What is damaged.
+    pub faults: Vec<Fault>,
+}
+
+impl Entry {
+    /// A live entry without content or times.
+    pub fn new(path: String, kind: EntryKind, inode: String, at: u64) -> Self {
+        Self {
+            path,
+            kind,
+            allocated: true,
+            recovered: None,
+            inode,
+            at,
+            times: Times::default(),
+            stream: Stream::default(),
+            target: None,
+            encrypted: false,
+            note: None,
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// A file system that has been opened.
+pub trait FileSystem: Send + Sync {
+    /// What it says about itself.
+    fn facts(&self) -> &Facts;
+
+    /// All entries, each once, in the file system's own order: the same on every run. Deleted ones too; a structure
+    /// that cannot be read is a fault, and the rest follows.
+    fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_>;
+
+    /// The clusters that belong to nothing, sorted and merged, relative to the volume.
+    fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_>;
+}
+
+/// Why a file system is thought to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// 100: signature and every checked field fit; 50: the signature alone.
+    pub surety: u8,
+    /// What fits.
+    pub reason: String,
+}
+
+/// An opened file system, or what keeps it from being read.
+pub type Opened<'img> = Result<Box<dyn FileSystem + 'img>, Fault>;
+
+/// A row of the table of file systems.
+pub struct Row {
+    /// Its name: `ntfs`, `fat`, `ext`.
+    pub name: &'static str,
+    /// Whether a volume looks like one.
+    pub probe: fn(View<'_>) -> Option<Claim>,
+    /// Opens it.
+    pub open: for<'img> fn(View<'img>) -> Opened<'img>,
+}
+
+/// All file systems that claim the volume, the surest first.
+pub fn claims(volume: View<'_>) -> Vec<(&'static Row, Claim)> {
+    let mut found: Vec<_> =
+        crate::registry::FILE_SYSTEMS.iter().filter_map(|row| Some((row, (row.probe)(volume)?))).collect();
+    found.sort_by_key(|(_, claim)| std::cmp::Reverse(claim.surety));
+    found
+}

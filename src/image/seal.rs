@@ -1,0 +1,118 @@
+//! The seal: what the evidence looked like when the run began, checked when it ends.
+//!
+//! For files it is size, time of change and time of the inode's change of every segment: no write leaves those as they
+//! were. A block device keeps no such times, so its BLAKE3 stands in for them and is taken again at the end.
+
+use super::Image;
+use crate::extent::Extent;
+use serde::{Deserialize, Serialize};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// What one file of the evidence looked like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its size in bytes; 0 for a device.
+    pub size: u64,
+    /// Time of its last change, in nanoseconds since 1970.
+    pub mtime: i128,
+    /// Time of its inode's last change, likewise.
+    pub ctime: i128,
+    /// True for a block device, whose times say nothing.
+    pub device: bool,
+}
+
+/// What the evidence looked like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// Size of the evidence in bytes.
+    pub size: u64,
+    /// Its files, in order.
+    pub files: Vec<SealedFile>,
+}
+
+impl Seal {
+    /// Takes the seal.
+    pub fn take(image: &dyn Image) -> Self {
+        Self { size: image.size(), files: image.files().iter().map(|p| look(p)).collect() }
+    }
+
+    /// True where a file's times cannot tell that its content changed.
+    pub fn needs_hash(&self) -> bool {
+        self.files.iter().any(|f| f.device)
+    }
+
+    /// What is no longer as it was, one sentence a file; empty where the seal holds.
+    pub fn broken(&self) -> Vec<String> {
+        let inode = |was: &SealedFile, is: &SealedFile| {
+            (was.ctime != is.ctime).then(|| format!("{}: its inode changed", was.path.display()))
+        };
+        let check = |was: &SealedFile| {
+            let is = look(&was.path);
+            difference(was, &is).or_else(|| inode(was, &is))
+        };
+        self.files.iter().filter_map(check).collect()
+    }
+
+    /// How the content differs from when `other` was taken, as [`Seal::broken`] says it. Moving the files, or changing
+    /// who may read them, does not count.
+    pub fn differs_from(&self, other: &Self) -> Option<String> {
+        if self.size != other.size {
+            return Some(format!("its size was {} and is {}", other.size, self.size));
+        }
+        other.files.iter().zip(&self.files).find_map(|(was, is)| difference(was, is))
+    }
+}
+
+fn look(path: &Path) -> SealedFile {
+    let gone = SealedFile { path: path.to_owned(), size: 0, mtime: 0, ctime: 0, device: false };
+    let Ok(meta) = std::fs::metadata(path) else { return gone };
+    let nanos = |s: i64, n: i64| i128::from(s).saturating_mul(1_000_000_000).saturating_add(i128::from(n));
+    let device = meta.file_type().is_block_device();
+    if device {
+        return SealedFile { device, ..gone };
+    }
+    // A folder's own times change when it is looked at from elsewhere; its files' do not.
+    let ctime = if meta.is_dir() { 0 } else { nanos(meta.ctime(), meta.ctime_nsec()) };
+    SealedFile { size: meta.len(), mtime: nanos(meta.mtime(), meta.mtime_nsec()), ctime, ..gone }
+}
+
+fn difference(was: &SealedFile, is: &SealedFile) -> Option<String> {
+    let path = was.path.display();
+    if was.size != is.size {
+        return Some(format!("{path}: its size was {} and is {}", was.size, is.size));
+    }
+    if was.mtime != is.mtime {
+        return Some(format!("{path}: it was written to"));
+    }
+    (was.device != is.device).then(|| format!("{path}: it was a device and is a file, or the other way round"))
+}
+
+/// BLAKE3 of the whole evidence, on all cores of the current pool, in blocks that stay in cache.
+///
+/// # Errors
+/// Where the image cannot be read.
+pub fn blake3(image: &dyn Image) -> Result<blake3::Hash, super::ImageError> {
+    let mut hasher = blake3::Hasher::new();
+    each_part(image, 64 << 20, |bytes| {
+        hasher.update_rayon(bytes);
+        image.release();
+    })?;
+    Ok(hasher.finalize())
+}
+
+/// Calls `take` with all bytes of the evidence, in order, `step` at a time or less.
+///
+/// # Errors
+/// Where the image cannot be read.
+pub fn each_part(image: &dyn Image, step: u64, mut take: impl FnMut(&[u8])) -> Result<(), super::ImageError> {
+    let mut at = 0u64;
+    while at < image.size() {
+        let part = image.part(Extent::new(at, step.min(image.size().saturating_sub(at))))?;
+        take(&part);
+        at = at.saturating_add(part.len() as u64);
+    }
+    Ok(())
+}
