@@ -4,6 +4,7 @@
 //! [`crate::registry::FILE_SYSTEMS`].
 
 pub mod folder;
+pub mod ntfs;
 
 use crate::content::Stream;
 use crate::extent::Extent;

@@ -1,0 +1,236 @@
+//! From an MFT record, with those that extend it, to the entries that it stands for: a file or directory under each of
+//! its names, and each of its named streams.
+
+use super::Ntfs;
+use super::record::{Attribute, Record, kind};
+use super::tree::{FileName, names};
+use crate::bytes::{Fields, utf16_le};
+use crate::content::{Codec, Run, Stream};
+use crate::extent::Extent;
+use crate::fault::Fault;
+use crate::fs::{Entry, EntryKind, Recovered, Times};
+use crate::time::Timestamp;
+
+const TAG_MOUNT_POINT: u32 = 0xa000_0003;
+const TAG_SYMLINK: u32 = 0xa000_000c;
+const TAG_WOF: u32 = 0x8000_0017;
+
+/// A `$DATA` attribute, put together from its pieces.
+struct Data {
+    name: String,
+    id: u16,
+    stream: Stream,
+    encrypted: bool,
+    resident: bool,
+    fault: Option<String>,
+}
+
+struct Reparse {
+    tag: u32,
+    target: Option<String>,
+}
+
+/// All entries of a base record.
+pub(super) fn entries(ntfs: &Ntfs<'_>, record: &Record) -> Vec<Entry> {
+    let mut records = vec![record.clone()];
+    records.extend(ntfs.tree.extensions_of(&ntfs.mft, record));
+    let reparse = records.iter().flat_map(Record::attributes).find(|a| a.kind == kind::REPARSE_POINT);
+    let reparse = reparse.and_then(|a| parse_reparse(a.value()?));
+    let mut streams = data_attributes(ntfs, &records);
+    if reparse.as_ref().is_some_and(|r| r.tag == TAG_WOF) {
+        hide_wof(&mut streams);
+    }
+    let names = names(records.iter());
+    let draft = draft(ntfs, record, &records, names.first(), reparse);
+    if names.is_empty() {
+        return nameless(ntfs, record, &streams, &draft);
+    }
+    let mut entries = Vec::new();
+    for name in &names {
+        let path = ntfs.tree.path(name);
+        let path = if record.number == 5 { "/".to_owned() } else { path };
+        entries.extend(at_path(ntfs, record, &path, &streams, &draft));
+        if streams.is_empty() && !record.directory && name.size > 0 && !record.in_use {
+            lost_content(&mut entries, name.size);
+        }
+    }
+    entries
+}
+
+/// The entry for a path and those of its named streams.
+fn at_path(ntfs: &Ntfs<'_>, record: &Record, path: &str, streams: &[Data], draft: &Entry) -> Vec<Entry> {
+    let mut main = Entry { path: path.to_owned(), ..draft.clone() };
+    let mut entries = Vec::new();
+    for data in streams {
+        if data.name.is_empty() && !record.directory {
+            fill(ntfs, record, &mut main, data);
+        } else if !data.name.is_empty() {
+            let mut entry = Entry { path: format!("{path}:{}", data.name), ..draft.clone() };
+            entry.kind = EntryKind::Stream;
+            entry.target = None;
+            fill(ntfs, record, &mut entry, data);
+            entries.push(entry);
+        }
+    }
+    entries.insert(0, main);
+    entries
+}
+
+/// A record without a name: listed where it still has content.
+fn nameless(ntfs: &Ntfs<'_>, record: &Record, streams: &[Data], draft: &Entry) -> Vec<Entry> {
+    // Records 12 to 23 are reserved and in use without a name on every volume.
+    if record.number < 24 || streams.iter().all(|d| d.stream.size == 0) {
+        return Vec::new();
+    }
+    at_path(ntfs, record, &format!("/$OrphanFiles/OrphanFile-{}", record.number), streams, draft)
+}
+
+/// The record lost its `$DATA`, the name still tells how large it was.
+fn lost_content(entries: &mut [Entry], size: u64) {
+    if let Some(main) = entries.last_mut() {
+        main.stream.size = size;
+        main.recovered = Some(Recovered::NameOnly);
+    }
+}
+
+/// What all entries of a record share.
+fn draft(
+    ntfs: &Ntfs<'_>,
+    record: &Record,
+    records: &[Record],
+    name: Option<&FileName>,
+    reparse: Option<Reparse>,
+) -> Entry {
+    let at = ntfs.mft.place(record.number.saturating_mul(ntfs.mft.boot.record)).unwrap_or(0);
+    let kind = match &reparse {
+        Some(r) if matches!(r.tag, TAG_MOUNT_POINT | TAG_SYMLINK) => EntryKind::Symlink,
+        _ if record.directory => EntryKind::Directory,
+        _ => EntryKind::File,
+    };
+    let mut entry = Entry::new(String::new(), kind, format!("{}-0-0", record.number), at);
+    entry.allocated = record.in_use;
+    entry.times = times(records, name);
+    entry.target = reparse.and_then(|r| r.target);
+    if !record.in_use {
+        entry.recovered = Some(Recovered::Intact);
+    }
+    if !record.sound {
+        let what = format!("MFT record {}: a sector was torn by an unfinished write", record.number);
+        entry.faults.push(Fault::new(ntfs.mft.view.absolute(at), "ntfs", what));
+    }
+    entry
+}
+
+/// Puts a stream into an entry, with what is left of it.
+fn fill(ntfs: &Ntfs<'_>, record: &Record, entry: &mut Entry, data: &Data) {
+    entry.inode = format!("{}-{}-{}", record.number, kind::DATA, data.id);
+    entry.encrypted = data.encrypted;
+    entry.stream = data.stream.clone();
+    if let Some(what) = &data.fault {
+        entry.faults.push(Fault::new(ntfs.mft.view.absolute(entry.at), "ntfs", what.clone()));
+    }
+    if !entry.allocated {
+        let resident = data.resident || entry.stream.size == 0;
+        entry.recovered = Some(if resident { Recovered::Intact } else { ntfs.bitmap.verdict(&entry.stream) });
+    }
+}
+
+/// `$STANDARD_INFORMATION`'s times; the name's where that is missing.
+fn times(records: &[Record], name: Option<&FileName>) -> Times {
+    let standard = records.iter().flat_map(Record::attributes).find(|a| a.kind == kind::STANDARD_INFORMATION);
+    let time = |at: usize| standard?.value()?.le64(at).and_then(Timestamp::filetime);
+    let [btime, mtime, ctime, atime] = match (&standard, name) {
+        (None, Some(name)) => name.times,
+        _ => [time(0), time(8), time(16), time(24)],
+    };
+    Times { btime, mtime, ctime, atime, dtime: None }
+}
+
+/// The `$DATA` attributes of all records, unnamed first, pieces joined in the order of their clusters.
+fn data_attributes(ntfs: &Ntfs<'_>, records: &[Record]) -> Vec<Data> {
+    let pieces: Vec<Attribute<'_>> =
+        records.iter().flat_map(Record::attributes).filter(|a| a.kind == kind::DATA).collect();
+    let mut names: Vec<String> = pieces.iter().map(Attribute::name).collect();
+    names.sort();
+    names.dedup();
+    let of = |name: String| {
+        let mut own: Vec<Attribute<'_>> = pieces.iter().filter(|a| a.name() == name).copied().collect();
+        own.sort_by_key(Attribute::first_vcn);
+        join(ntfs, name, &own)
+    };
+    names.into_iter().filter_map(of).collect()
+}
+
+fn join(ntfs: &Ntfs<'_>, name: String, pieces: &[Attribute<'_>]) -> Option<Data> {
+    let first = pieces.first()?;
+    let mut data = Data {
+        name,
+        id: first.id,
+        stream: Stream::default(),
+        encrypted: first.is_encrypted(),
+        resident: first.is_resident(),
+        fault: None,
+    };
+    if first.is_resident() {
+        let (_, length) = first.value_place()?;
+        data.stream = Stream::plain(ntfs.mft.resident_runs(first)?, length as u64);
+        return Some(data);
+    }
+    let sizes = first.sizes().filter(|_| first.first_vcn() == Some(0));
+    if sizes.is_none() {
+        data.fault = Some("the first piece of its run list is missing".to_owned());
+    }
+    let sizes = sizes.unwrap_or_default();
+    let cluster = ntfs.mft.boot.cluster;
+    let mut runs: Vec<Run> = Vec::new();
+    let mut covered = 0u64;
+    for piece in pieces {
+        if piece.first_vcn().and_then(|vcn| vcn.checked_mul(cluster)) != Some(covered) {
+            data.fault = Some("a piece of its run list is missing".to_owned());
+            break;
+        }
+        let (more, whole) = ntfs.mft.runs_of(piece);
+        covered = more.iter().fold(covered, |sum, run| sum.saturating_add(run.len()));
+        runs.extend(more);
+        if !whole {
+            data.fault = Some("its run list leads outside the volume".to_owned());
+            break;
+        }
+    }
+    let unit = cluster.checked_shl(first.unit_exponent()).filter(|_| first.unit_exponent() <= 16)?;
+    let compressed = first.is_compressed() && first.unit_exponent() > 0;
+    let codec = if compressed { Codec::Lznt1 { unit } } else { Codec::Plain };
+    data.stream = Stream { size: sizes.real, runs, valid: sizes.initialised.min(sizes.real), codec };
+    Some(data)
+}
+
+/// A file whose content the overlay filter keeps compressed elsewhere: its main stream is a hole that means nothing.
+fn hide_wof(streams: &mut [Data]) {
+    for data in streams.iter_mut().filter(|d| d.name.is_empty()) {
+        data.stream.runs.clear();
+        data.fault = Some("its content is compressed by the Windows Overlay Filter, which is not read".to_owned());
+    }
+}
+
+fn parse_reparse(value: &[u8]) -> Option<Reparse> {
+    let tag = value.le32(0)?;
+    // Offsets are relative to the path buffer: behind 8 + 8 bytes for a mount point, 4 more for a symbolic link.
+    let buffer = match tag {
+        TAG_MOUNT_POINT => 16,
+        TAG_SYMLINK => 20,
+        _ => return Some(Reparse { tag, target: None }),
+    };
+    let text = |offset: usize, length: usize| {
+        let at = usize::from(value.le16(offset)?).checked_add(buffer)?;
+        value.span(at, value.le16(length)?.into()).map(utf16_le).filter(|t| !t.is_empty())
+    };
+    Some(Reparse { tag, target: text(12, 14).or_else(|| text(8, 10)) })
+}
+
+/// The runs of a stream that hold bytes.
+pub(super) fn stored(stream: &Stream) -> impl Iterator<Item = Extent> + '_ {
+    stream.runs.iter().filter_map(|run| match run {
+        Run::Data(extent) => Some(*extent),
+        Run::Hole(_) => None,
+    })
+}

@@ -1,0 +1,167 @@
+//! The Master File Table: where its records lie, found through its own first record.
+
+use super::boot::Boot;
+use super::record::{Attribute, Record, Reference, STRIDE, kind};
+use super::runs;
+use crate::bytes::{Fields, index};
+use crate::content::{Codec, Content, Run, Stream};
+use crate::extent::Extent;
+use crate::fault::Fault;
+use crate::image::View;
+use std::borrow::Cow;
+
+/// An attribute list longer than this is a lie.
+const MAX_LIST: u64 = 1 << 20;
+
+/// The table, opened.
+pub(super) struct Mft<'img> {
+    pub(super) view: View<'img>,
+    pub(super) boot: Boot,
+    /// The table's own bytes.
+    stream: Stream,
+    /// What was wrong on the way.
+    pub(super) faults: Vec<Fault>,
+}
+
+impl<'img> Mft<'img> {
+    /// Finds the table by its first record or, where that is damaged, by the mirror's.
+    pub(super) fn open(view: View<'img>, boot: Boot) -> Result<Self, Fault> {
+        let at = |cluster: u64| cluster.saturating_mul(boot.cluster);
+        let mut mft = Self { view, boot, stream: Stream::default(), faults: Vec::new() };
+        let first = |place: u64| {
+            let raw = view.read(at(place), boot.record).ok()?;
+            Record::parse(0, &raw).filter(|r| r.in_use && r.base.is_none())
+        };
+        let record = match first(boot.mft) {
+            Some(record) => record,
+            None => {
+                let what = "the first MFT record is damaged; its mirror is used";
+                mft.faults.push(Fault::new(view.absolute(at(boot.mft)), "ntfs", what));
+                first(boot.mirror).ok_or_else(|| {
+                    let what = "neither the first MFT record nor its mirror can be read";
+                    Fault::new(view.absolute(at(boot.mft)), "ntfs", what)
+                })?
+            }
+        };
+        mft.adopt(&record)?;
+        Ok(mft)
+    }
+
+    /// Takes the table's runs from its first record and, for a fragmented table, from the records that extend it.
+    fn adopt(&mut self, record: &Record) -> Result<(), Fault> {
+        let fault =
+            |what: &str| Fault::new(self.view.absolute(self.boot.mft.saturating_mul(self.boot.cluster)), "ntfs", what);
+        let unnamed = |a: &Attribute<'_>| a.kind == kind::DATA && !a.is_resident() && a.name().is_empty();
+        let missing = fault("the first MFT record has no run list");
+        let data: Vec<Attribute<'_>> = record.attributes().filter(unnamed).collect();
+        let sizes = data.first().and_then(|a| a.sizes()).ok_or(missing)?;
+        let runs = data.iter().flat_map(|a| self.runs_of(a).0).collect();
+        self.stream = Stream { size: sizes.real, runs, valid: sizes.real, codec: Codec::Plain };
+        let list = record.attributes().find(|a| a.kind == kind::ATTRIBUTE_LIST);
+        for reference in list.map(|list| self.listed(&list, kind::DATA)).unwrap_or_default() {
+            if reference.record == 0 {
+                continue;
+            }
+            if let Some(extension) = self.record(reference.record) {
+                let more: Vec<Run> = extension.attributes().filter(unnamed).flat_map(|a| self.runs_of(&a).0).collect();
+                self.stream.runs.extend(more);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many records the table holds.
+    pub(super) fn len(&self) -> u64 {
+        let known = self.stream.runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.len()));
+        self.stream.size.min(known).checked_div(self.boot.record).unwrap_or(0)
+    }
+
+    /// The bytes of the table.
+    pub(super) fn content(&self) -> Content<'_> {
+        Content::new(self.view, &self.stream)
+    }
+
+    /// Record `number`; `None` where there is none.
+    pub(super) fn record(&self, number: u64) -> Option<Record> {
+        let raw = self.content().slice(number.checked_mul(self.boot.record)?, self.boot.record);
+        let bytes = raw.prefix(self.boot.record);
+        (bytes.len() as u64 == self.boot.record).then_some(())?;
+        Record::parse(number, &bytes)
+    }
+
+    /// Where byte `at` of the table lies in the volume.
+    pub(super) fn place(&self, at: u64) -> Option<u64> {
+        Some(self.content().locate(at)?.saturating_sub(self.view.extent().start))
+    }
+
+    /// The runs of one piece of a non-resident attribute, and whether they could be read to their end.
+    pub(super) fn runs_of(&self, attribute: &Attribute<'_>) -> (Vec<Run>, bool) {
+        let pairs = attribute.pairs().unwrap_or_default();
+        runs::decode(pairs, self.boot.cluster, self.boot.clusters)
+    }
+
+    /// The records that an attribute list names for attributes of `kind`, in the order of their clusters.
+    fn listed(&self, list: &Attribute<'_>, kind: u32) -> Vec<Reference> {
+        let bytes = match list.value() {
+            Some(value) => Cow::Borrowed(value),
+            None => {
+                let size = list.sizes().map_or(0, |s| s.real).min(MAX_LIST);
+                let stream = Stream::plain(self.runs_of(list).0, size);
+                Cow::Owned(Content::new(self.view, &stream).prefix(size).into_owned())
+            }
+        };
+        let (mut at, mut found) = (0usize, Vec::new());
+        while let (Some(this), Some(length @ 26..)) = (bytes.le32(at), at.checked_add(4).and_then(|at| bytes.le16(at)))
+        {
+            let field = |skip: usize| at.checked_add(skip).and_then(|at| bytes.le64(at));
+            if let (true, Some(vcn), Some(reference)) = (this == kind, field(8), field(16)) {
+                found.push((vcn, Reference::parse(reference)));
+            }
+            at = at.saturating_add(length.into());
+        }
+        found.sort_by_key(|(vcn, _)| *vcn);
+        found.into_iter().map(|(_, reference)| reference).collect()
+    }
+
+    /// Where a resident value lies in the volume: the bytes that fix-ups moved are named where they really stand.
+    pub(super) fn resident_runs(&self, attribute: &Attribute<'_>) -> Option<Vec<Run>> {
+        let (start, length) = attribute.value_place()?;
+        let end = start.checked_add(length)?;
+        let base = attribute.record.number.checked_mul(self.boot.record)?;
+        let mut runs = Vec::new();
+        let mut at = start;
+        while at < end {
+            let (stride, within) = (at.checked_div(STRIDE)?, at.checked_rem(STRIDE)?);
+            let moved = STRIDE.checked_sub(2)?;
+            let (from, len) = if within < moved {
+                (at, moved.checked_sub(within)?)
+            } else {
+                let kept = attribute.record.usa_offset.checked_add(stride.checked_add(1)?.checked_mul(2)?)?;
+                (kept.checked_add(within.checked_sub(moved)?)?, STRIDE.checked_sub(within)?)
+            };
+            let len = len.min(end.checked_sub(at)?);
+            let place = self.place(base.checked_add(from as u64)?)?;
+            runs.push(Run::Data(Extent::new(place, len as u64)));
+            at = at.checked_add(len)?;
+        }
+        Some(runs)
+    }
+
+    /// All records from `first` on, read in large pieces.
+    pub(super) fn records(&self) -> impl Iterator<Item = (u64, Option<Record>)> + '_ {
+        let (width, len) = (self.boot.record, self.len());
+        let mut block: Vec<u8> = Vec::new();
+        let mut block_start = 0u64;
+        let per_block = (1u64 << 18).checked_div(width).unwrap_or(1).max(1);
+        (0..len).map(move |number| {
+            let within = number.saturating_sub(block_start);
+            if block.is_empty() || within >= per_block {
+                block_start = number;
+                let size = per_block.saturating_mul(width);
+                block = self.content().slice(number.saturating_mul(width), size).prefix(size).into_owned();
+            }
+            let at = index(number.saturating_sub(block_start).saturating_mul(width));
+            (number, block.span(at, index(width)).and_then(|raw| Record::parse(number, raw)))
+        })
+    }
+}
