@@ -18,18 +18,28 @@
     )
 )]
 
+pub mod artifact;
 pub mod bytes;
 pub mod carve;
+pub mod case;
+pub mod cli;
 pub mod content;
 pub mod extent;
 pub mod extract;
 pub mod fault;
 pub mod fs;
 pub mod fuel;
+pub mod hash;
 pub mod identify;
 pub mod image;
+pub mod index;
 pub mod locator;
+pub mod pipeline;
+pub mod plan;
+pub mod record;
 pub mod registry;
+pub mod search;
 pub mod text;
 pub mod time;
 pub mod volume;
+pub mod work;

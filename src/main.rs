@@ -1,1 +1,32 @@
-fn main() {}
+//! The command: runs it, tells an error in one line, and sets the exit status.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quiet_workers();
+    match evidex::cli::run() {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("evidex: {}", evidex::text::printable(&format!("{error:#}")));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A panic in a parser is caught, and recorded on the item; it is not for the terminal.
+fn quiet_workers() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let worker = std::thread::current().name().is_some_and(|name| name.starts_with("worker"));
+        if !worker {
+            usual(panic);
+        }
+    }));
+}
+
+/// `evidex search … | head`: whoever reads has seen enough.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}

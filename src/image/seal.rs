@@ -5,6 +5,7 @@
 
 use super::Image;
 use crate::extent::Extent;
+use crate::hash::Algorithm;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -90,17 +91,28 @@ fn difference(was: &SealedFile, is: &SealedFile) -> Option<String> {
     (was.device != is.device).then(|| format!("{path}: it was a device and is a file, or the other way round"))
 }
 
-/// BLAKE3 of the whole evidence, on all cores of the current pool, in blocks that stay in cache.
+/// BLAKE3 and SHA-256 of the whole evidence in one pass.
 ///
 /// # Errors
 /// Where the image cannot be read.
-pub fn blake3(image: &dyn Image) -> Result<blake3::Hash, super::ImageError> {
+pub fn hashes(image: &dyn Image) -> Result<[String; 2], super::ImageError> {
+    let mut hasher = crate::hash::Hasher::new(&[Algorithm::Blake3, Algorithm::Sha256]);
+    each_part(image, 4 << 20, |bytes| hasher.update(bytes))?;
+    let hashes = hasher.finish();
+    Ok([hashes.blake3.unwrap_or_default(), hashes.sha256.unwrap_or_default()])
+}
+
+/// BLAKE3 alone, on all threads of the pool.
+///
+/// # Errors
+/// Where the image cannot be read.
+pub fn blake3(image: &dyn Image) -> Result<String, super::ImageError> {
     let mut hasher = blake3::Hasher::new();
     each_part(image, 64 << 20, |bytes| {
         hasher.update_rayon(bytes);
         image.release();
     })?;
-    Ok(hasher.finalize())
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Calls `take` with all bytes of the evidence, in order, `step` at a time or less.

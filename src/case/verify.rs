@@ -1,0 +1,68 @@
+//! Verification: the evidence hashed again, every record followed from the one before it, the audit log likewise.
+
+use super::{Case, CaseError, audit};
+use crate::image::{self, seal};
+use crate::record::{self, Record};
+use std::path::{Path, PathBuf};
+
+/// What was checked, and what does not hold.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Pieces of evidence whose hashes are what they were.
+    pub images: u64,
+    /// Records that follow from each other.
+    pub records: u64,
+    /// Lines of the audit log that do.
+    pub audit: u64,
+    /// What does not hold, a sentence each.
+    pub broken: Vec<String>,
+}
+
+/// Verifies a case. `find` gives the path of a piece of evidence that is no longer where it was.
+///
+/// # Errors
+/// Where the case cannot be read at all; what does not hold is in the report.
+pub fn verify(case: &Case, find: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Report, CaseError> {
+    let mut report = Report::default();
+    let Some(end) = case.manifest.end else {
+        report.broken.push("the case is not complete: run `evidex index` again".to_owned());
+        return Ok(report);
+    };
+    let mut seals = Vec::new();
+    let walked = record::verify(&case.journal(), end, |_, record| {
+        if let Record::Seal(seal) = record {
+            seals.push(seal.clone());
+        }
+    });
+    match walked {
+        Ok(()) => report.records = end.records,
+        Err(error) => report.broken.push(error.to_string()),
+    }
+    for (number, evidence) in case.manifest.images.iter().enumerate() {
+        let path = find(&evidence.name).unwrap_or_else(|| evidence.path.clone());
+        let recorded = seals.iter().find(|s| usize::try_from(s.image).is_ok_and(|n| n == number));
+        match recorded.map(|seal| check(&path, seal)) {
+            None => report.broken.push(format!("{}: the journal holds no seal of it", evidence.name)),
+            Some(Err(what)) => report.broken.push(format!("{}: {what}", evidence.name)),
+            Some(Ok(())) => report.images = report.images.saturating_add(1),
+        }
+        report.broken.extend(evidence.changed.iter().map(|what| format!("{}: changed: {what}", evidence.name)));
+        if evidence.done.as_ref() != recorded {
+            report.broken.push(format!("{}: manifest and journal differ about it", evidence.name));
+        }
+    }
+    match audit::verify(case.dir()) {
+        Ok(lines) => report.audit = lines,
+        Err(error) => report.broken.push(error.to_string()),
+    }
+    Ok(report)
+}
+
+fn check(path: &Path, seal: &record::SealRecord) -> Result<(), String> {
+    let image = image::open(path).map_err(|e| e.to_string())?;
+    let [blake3, sha256] = seal::hashes(image.as_ref()).map_err(|e| e.to_string())?;
+    if blake3 == seal.blake3 && sha256 == seal.sha256 {
+        return Ok(());
+    }
+    Err(format!("its BLAKE3 is {blake3}, but was {} when it was indexed", seal.blake3))
+}

@@ -1,0 +1,110 @@
+//! `evidex info`: what an image holds: container, partitions, file systems, damage. Needs no case.
+
+use super::{Common, output};
+use crate::fault::Fault;
+use crate::fs::{self, Facts};
+use crate::image::{self, View};
+use crate::text::printable;
+use crate::volume::{self, Volume, VolumeKind};
+use anyhow::Result;
+use clap::Args;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Args)]
+pub(super) struct InfoArgs {
+    /// A disk image (the first segment of a split one), a block device or a folder
+    image: PathBuf,
+}
+
+/// A volume and what was found in it.
+struct Row {
+    volume: Volume,
+    facts: Option<Facts>,
+    remarks: Vec<String>,
+}
+
+pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
+    let image = image::open(&args.image)?;
+    let disk = View::whole(image.as_ref());
+    let layout = volume::divide(disk);
+    let rows: Vec<Row> = layout.volumes.iter().map(|v| look(disk, v)).collect();
+    let mut faults: Vec<&Fault> = layout.faults.iter().collect();
+    faults.extend(rows.iter().filter_map(|r| r.facts.as_ref()).flat_map(|f| &f.faults));
+    let mut out = std::io::stdout().lock();
+    if common.json {
+        let volumes: Vec<Value> = rows.iter().map(as_json).collect();
+        let object = json!({"image": args.image, "format": image.format(), "size": image.size(), "scheme": layout.scheme,
+                            "sector": layout.sector, "volumes": volumes, "faults": faults});
+        output::json(&mut out, &object)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "{}", printable(&args.image.display().to_string()))?;
+    let table = layout.scheme.map_or("no partition table", |s| s);
+    writeln!(out, "{}, {} bytes, {table}, sectors of {} bytes", image.format(), image.size(), layout.sector)?;
+    for row in &rows {
+        print(row, &mut out)?;
+    }
+    for fault in faults {
+        writeln!(out, "damaged: {}", printable(&fault.to_string()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn look(disk: View<'_>, volume: &Volume) -> Row {
+    let view = disk.sub(volume.extent);
+    let mut row = Row { volume: volume.clone(), facts: None, remarks: Vec::new() };
+    if volume.kind == VolumeKind::Gap {
+        return row;
+    }
+    for (kind, claim) in fs::claims(view) {
+        match (kind.open)(view) {
+            _ if row.facts.is_some() => row.remarks.push(format!("also looks like {}: {}", kind.name, claim.reason)),
+            Ok(file_system) => row.facts = Some(file_system.facts().clone()),
+            Err(fault) => row.remarks.push(format!("looks like {}, but {fault}", kind.name)),
+        }
+    }
+    row
+}
+
+const fn kind_name(kind: VolumeKind) -> &'static str {
+    match kind {
+        VolumeKind::Whole => "whole",
+        VolumeKind::Partition => "partition",
+        VolumeKind::Gap => "gap",
+    }
+}
+
+fn as_json(row: &Row) -> Value {
+    let v = &row.volume;
+    let fs = row
+        .facts
+        .as_ref()
+        .map(|f| json!({"name": f.name, "label": f.label, "id": f.id, "cluster": f.cluster, "size": f.size}));
+    json!({"number": v.number, "kind": kind_name(v.kind), "offset": v.extent.start, "length": v.extent.len,
+           "type": v.type_name, "name": v.name, "file_system": fs, "remarks": row.remarks})
+}
+
+fn print(row: &Row, out: &mut impl Write) -> std::io::Result<()> {
+    let v = &row.volume;
+    let what = match (&row.facts, v.kind) {
+        (Some(f), _) => {
+            let label = if f.label.is_empty() { String::new() } else { format!(" \"{}\"", f.label) };
+            format!("{}{label} {}, clusters of {} bytes", f.name, f.id, f.cluster)
+        }
+        (None, VolumeKind::Gap) => "in no partition".to_owned(),
+        (None, _) => "no file system that is read".to_owned(),
+    };
+    let (number, kind) = (v.number, kind_name(v.kind));
+    let line = format!("vol{number:<3} {kind:<9} {:>15} {:>15}  {what}", v.extent.start, v.extent.len);
+    writeln!(out, "{}", printable(&line))?;
+    for text in [&v.type_name, &v.name].into_iter().filter(|t| !t.is_empty()) {
+        writeln!(out, "{:<50}{}", "", printable(text))?;
+    }
+    for remark in &row.remarks {
+        writeln!(out, "{:<50}{}", "", printable(remark))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,279 @@
+//! From evidence to units of work, in one order that every machine makes the same.
+//!
+//! Units stand in the order of their first byte on the disk, so that a cold disk is read almost sequentially. Sizes of
+//! units depend on the evidence alone, never on threads or memory.
+
+use crate::content::{Codec, Run};
+use crate::extent::{Extent, ExtentSet};
+use crate::fault::Fault;
+use crate::fs::{Entry, EntryKind, Facts};
+use crate::image::View;
+use crate::volume::{self, Layout, Volume, VolumeKind};
+use serde::{Deserialize, Serialize};
+
+/// How much unallocated space makes a unit, in bytes.
+pub const WINDOW: u64 = 64 << 20;
+
+/// A piece of a window: what of an unallocated stretch belongs to it, and where that stretch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it lies in the image.
+    pub extent: Extent,
+    /// The end of the stretch that it is cut from: a file that starts in the piece may go on to there.
+    pub end: u64,
+}
+
+/// What a unit works on.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// An entry of a file system, with its slack.
+    Entry(Box<Entry>),
+    /// Space that belongs to nothing.
+    Window(Vec<Piece>),
+}
+
+/// One unit of work.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// Row of its volume in [`Plan::volumes`].
+    pub volume: usize,
+    /// First byte on the disk.
+    pub start: u64,
+    /// What it works on.
+    pub task: Task,
+}
+
+impl Unit {
+    /// How many bytes it reads.
+    pub fn bytes(&self) -> u64 {
+        match &self.task {
+            Task::Entry(entry) => entry.stream.size,
+            Task::Window(pieces) => pieces.iter().fold(0, |sum, p| sum.saturating_add(p.extent.len)),
+        }
+    }
+}
+
+/// How many bytes of the evidence each kind of space holds; together its size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// Content of live files.
+    pub content: u64,
+    /// Structures of file systems and partition tables.
+    pub metadata: u64,
+    /// Behind the ends of live files.
+    pub slack: u64,
+    /// In a volume, but of no live file.
+    pub unallocated: u64,
+    /// In no partition.
+    pub gaps: u64,
+    /// Could not be read.
+    pub unreadable: u64,
+}
+
+impl Space {
+    /// The sum.
+    pub fn total(&self) -> u64 {
+        [self.content, self.metadata, self.slack, self.unallocated, self.gaps, self.unreadable]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+}
+
+/// A volume with what was found in it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The volume.
+    pub volume: Volume,
+    /// The registered name of its file system and what it says of itself; `None` where none could be read.
+    pub file_system: Option<(&'static str, Facts)>,
+    /// Other claims that were not followed, and file systems that could not be opened.
+    pub remarks: Vec<String>,
+}
+
+/// The evidence, planned.
+pub struct Plan {
+    /// The disk's division.
+    pub layout: Layout,
+    /// Its volumes.
+    pub volumes: Vec<Found>,
+    /// The units, in order.
+    pub units: Vec<Unit>,
+    /// What is damaged in file systems beyond single items.
+    pub faults: Vec<Fault>,
+    /// Which bytes are what, disjoint: content, metadata, slack, unallocated, gaps.
+    spaces: [ExtentSet; 5],
+}
+
+impl Plan {
+    /// How many bytes each kind of space holds, given what could not be read.
+    pub fn space(&self, unreadable: &[Extent]) -> Space {
+        let lost = ExtentSet::new(unreadable.to_vec());
+        let [content, metadata, slack, unallocated, gaps] = &self.spaces;
+        let readable = |set: &ExtentSet| set.subtract(&lost).total();
+        Space {
+            content: readable(content),
+            metadata: readable(metadata),
+            slack: readable(slack),
+            unallocated: readable(unallocated),
+            gaps: readable(gaps),
+            unreadable: lost.total(),
+        }
+    }
+
+    /// How many bytes all units read.
+    pub fn bytes(&self) -> u64 {
+        self.units.iter().fold(0, |sum, unit| sum.saturating_add(unit.bytes()))
+    }
+}
+
+/// Lists all that is on a disk.
+pub fn plan(disk: View<'_>) -> Plan {
+    let layout = volume::divide(disk);
+    let mut draft = Draft::default();
+    draft.metadata.push(layout.metadata.clone());
+    for volume in &layout.volumes {
+        draft.add(disk, volume);
+    }
+    let claimed = |sets: Vec<ExtentSet>| sets.iter().flat_map(|s| s.as_slice()).copied().collect::<ExtentSet>();
+    let content = claimed(draft.content);
+    let slack = claimed(draft.slack).subtract(&content);
+    let used = union(&content, &slack);
+    let unallocated = claimed(draft.unallocated).subtract(&used);
+    let used = union(&used, &unallocated);
+    let metadata = claimed(draft.metadata).subtract(&used);
+    let gaps = ExtentSet::new(vec![Extent::new(0, disk.size())]).subtract(&union(&used, &metadata));
+    let mut units = draft.units;
+    units.sort_by_key(|unit| unit.start);
+    Plan {
+        layout,
+        volumes: draft.volumes,
+        units,
+        faults: draft.faults,
+        spaces: [content, metadata, slack, unallocated, gaps],
+    }
+}
+
+fn union(a: &ExtentSet, b: &ExtentSet) -> ExtentSet {
+    a.as_slice().iter().chain(b.as_slice()).copied().collect()
+}
+
+#[derive(Default)]
+struct Draft {
+    volumes: Vec<Found>,
+    units: Vec<Unit>,
+    faults: Vec<Fault>,
+    content: Vec<ExtentSet>,
+    metadata: Vec<ExtentSet>,
+    slack: Vec<ExtentSet>,
+    unallocated: Vec<ExtentSet>,
+}
+
+impl Draft {
+    fn add(&mut self, disk: View<'_>, volume: &Volume) {
+        let view = disk.sub(volume.extent);
+        let mut remarks = Vec::new();
+        let claims = if volume.kind == VolumeKind::Gap { Vec::new() } else { crate::fs::claims(view) };
+        let mut opened = None;
+        for (row, claim) in claims {
+            if opened.is_some() {
+                remarks.push(format!("also looks like {}: {}", row.name, claim.reason));
+                continue;
+            }
+            match (row.open)(view) {
+                Ok(file_system) => opened = Some((row.name, file_system)),
+                Err(fault) => remarks.push(format!("looks like {}, but {fault}", row.name)),
+            }
+        }
+        let row = self.volumes.len();
+        let facts = opened.as_ref().map(|(name, file_system)| (*name, file_system.facts().clone()));
+        self.volumes.push(Found { volume: volume.clone(), file_system: facts, remarks });
+        let Some((_, file_system)) = opened else {
+            if volume.kind != VolumeKind::Gap {
+                self.unallocated.push(ExtentSet::new(vec![volume.extent]));
+            }
+            return self.add_windows(row, &[volume.extent]);
+        };
+        self.add_entries(row, view, file_system.entries());
+        let (mut free, mut lost) = (Vec::new(), Vec::new());
+        for extent in file_system.unallocated() {
+            match extent {
+                Ok(extent) => free.push(view.sub(extent).extent()),
+                Err(fault) => lost.push(fault),
+            }
+        }
+        self.faults.extend(lost);
+        let covered = file_system.facts().size.min(view.size());
+        free.push(view.sub(Extent::between(covered, view.size())).extent());
+        let free = ExtentSet::new(free);
+        self.add_windows(row, free.as_slice());
+        self.unallocated.push(free);
+        self.metadata.push(ExtentSet::new(vec![volume.extent]));
+    }
+
+    fn add_entries(&mut self, row: usize, view: View<'_>, entries: impl Iterator<Item = Result<Entry, Fault>>) {
+        let (mut content, mut slack) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(fault) => {
+                    self.faults.push(fault);
+                    continue;
+                }
+            };
+            if entry.allocated && entry.kind != EntryKind::Directory {
+                slack.extend(entry.stream.slack().into_iter().map(|e| view.sub(e).extent()));
+                content.extend(content_extents(&entry).map(|e| view.sub(e).extent()));
+            }
+            let first = entry.stream.runs.iter().find_map(|run| match run {
+                Run::Data(extent) => Some(extent.start),
+                Run::Hole(_) => None,
+            });
+            let start = view.absolute(first.unwrap_or(entry.at));
+            self.units.push(Unit { volume: row, start, task: Task::Entry(Box::new(entry)) });
+        }
+        self.content.push(ExtentSet::new(content));
+        self.slack.push(ExtentSet::new(slack));
+    }
+
+    /// Cuts free stretches into windows of [`WINDOW`] bytes: several short ones in one, long ones in several.
+    fn add_windows(&mut self, row: usize, stretches: &[Extent]) {
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut room = WINDOW;
+        for stretch in stretches {
+            let mut at = stretch.start;
+            while at < stretch.end() {
+                let extent = Extent::new(at, room).intersect(*stretch);
+                pieces.push(Piece { extent, end: stretch.end() });
+                at = extent.end();
+                room = room.saturating_sub(extent.len);
+                if room == 0 {
+                    self.push_window(row, std::mem::take(&mut pieces));
+                    room = WINDOW;
+                }
+            }
+        }
+        self.push_window(row, pieces);
+    }
+
+    fn push_window(&mut self, row: usize, pieces: Vec<Piece>) {
+        if let Some(first) = pieces.first() {
+            self.units.push(Unit { volume: row, start: first.extent.start, task: Task::Window(pieces) });
+        }
+    }
+}
+
+/// What of a stream's runs holds content: up to its size, or all of a compressed one.
+fn content_extents(entry: &Entry) -> impl Iterator<Item = Extent> + '_ {
+    let plain = entry.stream.codec == Codec::Plain;
+    let limit = if plain { entry.stream.size.min(entry.stream.valid) } else { u64::MAX };
+    let mut at = 0u64;
+    entry.stream.runs.iter().filter_map(move |run| {
+        let here = Extent::new(at, run.len());
+        at = here.end();
+        let inside = here.intersect(Extent::new(0, limit));
+        match run {
+            Run::Data(extent) if !inside.is_empty() => Some(Extent::new(extent.start, inside.len)),
+            _ => None,
+        }
+    })
+}

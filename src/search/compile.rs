@@ -1,0 +1,224 @@
+//! From a query to what the index can answer.
+
+use super::query::{Query, Value};
+use crate::index::{Fields, KEYS, tokens};
+use crate::text::fold;
+use std::ops::Bound;
+use tantivy::query::{
+    AllQuery, BooleanQuery, BoostQuery, EmptyQuery, FuzzyTermQuery, Occur, PhraseQuery, Query as Compiled, RangeQuery,
+    RegexQuery, TermQuery,
+};
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{DateTime, Term};
+use time::OffsetDateTime;
+use time::format_description::well_known::{Iso8601, Rfc3339};
+
+/// Compiles a query. Where the index knows less than it asks (`exact:`), the result is wider and has to be checked.
+pub fn compile(query: &Query, fields: &Fields) -> Box<dyn Compiled> {
+    match query {
+        Query::All => head(fields),
+        Query::And(all) => join(all, Occur::Must, fields),
+        Query::Or(any) => join(any, Occur::Should, fields),
+        Query::Not(_) => join(std::slice::from_ref(query), Occur::Must, fields),
+        Query::Leaf { field, value } => leaf(field, value, fields),
+    }
+}
+
+/// Every item once.
+fn head(fields: &Fields) -> Box<dyn Compiled> {
+    term(fields.head, "true")
+}
+
+fn join(parts: &[Query], occur: Occur, fields: &Fields) -> Box<dyn Compiled> {
+    let clause = |part: &Query| match part {
+        Query::Not(inner) if occur == Occur::Must => (Occur::MustNot, compile(inner, fields)),
+        other => (occur, compile(other, fields)),
+    };
+    let mut clauses: Vec<(Occur, Box<dyn Compiled>)> = parts.iter().map(clause).collect();
+    if clauses.iter().all(|(occur, _)| *occur == Occur::MustNot) {
+        clauses.push((Occur::Must, Box::new(AllQuery)));
+    }
+    Box::new(BooleanQuery::new(clauses))
+}
+
+fn leaf(field: &str, value: &Value, f: &Fields) -> Box<dyn Compiled> {
+    match field {
+        "" => {
+            let path = BoostQuery::new(in_words(f.words, value), 0.5);
+            let any: Vec<(Occur, Box<dyn Compiled>)> =
+                vec![(Occur::Should, in_words(f.text, value)), (Occur::Should, Box::new(path))];
+            Box::new(BooleanQuery::new(any))
+        }
+        "exact" => in_words(f.text, value),
+        "author" => in_words(f.author, value),
+        "path" => contains(f.path, value),
+        "name" => contains(f.name, value),
+        "size" => numbers(f.size, value),
+        "offset" => numbers(f.offset, value),
+        "mtime" => dates(f.mtime, value),
+        other => match term_field(other, f) {
+            Some(field) => whole(field, value),
+            None => Box::new(EmptyQuery),
+        },
+    }
+}
+
+fn term_field(name: &str, f: &Fields) -> Option<Field> {
+    let plain = [
+        ("ext", f.ext),
+        ("mime", f.mime),
+        ("kind", f.kind),
+        ("status", f.status),
+        ("image", f.image),
+        ("deleted", f.deleted),
+        ("allocated", f.allocated),
+    ];
+    plain.into_iter().chain(KEYS.into_iter().zip(f.keys)).find(|(n, _)| *n == name).map(|(_, field)| field)
+}
+
+fn term(field: Field, text: &str) -> Box<dyn Compiled> {
+    Box::new(TermQuery::new(Term::from_field_text(field, text), IndexRecordOption::WithFreqs))
+}
+
+fn regex(field: Field, pattern: &str) -> Box<dyn Compiled> {
+    match RegexQuery::from_pattern(pattern, field) {
+        Ok(query) => Box::new(query),
+        Err(_) => Box::new(EmptyQuery),
+    }
+}
+
+/// In a field of folded words.
+fn in_words(field: Field, value: &Value) -> Box<dyn Compiled> {
+    match value {
+        Value::Words { text, slop } => {
+            let terms: Vec<Term> =
+                tokens::words(text).iter().map(|w| Term::from_field_text(field, &w.folded)).collect();
+            match terms.as_slice() {
+                [] => Box::new(EmptyQuery),
+                [one] => Box::new(TermQuery::new(one.clone(), IndexRecordOption::WithFreqs)),
+                _ => {
+                    let mut phrase = PhraseQuery::new(terms);
+                    phrase.set_slop(*slop);
+                    Box::new(phrase)
+                }
+            }
+        }
+        Value::Wildcard(pattern) => regex(field, &wildcard(&fold(pattern))),
+        Value::Regex(pattern) => regex(field, pattern),
+        Value::Fuzzy { text, distance } => {
+            let word = tokens::words(text).into_iter().next().map(|w| w.folded).unwrap_or_default();
+            Box::new(FuzzyTermQuery::new(Term::from_field_text(field, &word), *distance, true))
+        }
+        Value::Range(..) => Box::new(EmptyQuery),
+    }
+}
+
+/// Anywhere in a field that is one term in lower case; with wildcards, the whole of it.
+fn contains(field: Field, value: &Value) -> Box<dyn Compiled> {
+    match value {
+        Value::Words { text, .. } => regex(field, &format!(".*{}.*", regex::escape(&text.to_lowercase()))),
+        Value::Wildcard(pattern) => regex(field, &wildcard(&pattern.to_lowercase())),
+        other => whole(field, other),
+    }
+}
+
+/// The whole of a field that is one term.
+fn whole(field: Field, value: &Value) -> Box<dyn Compiled> {
+    match value {
+        Value::Words { text, .. } => term(field, &text.to_lowercase()),
+        Value::Wildcard(pattern) => regex(field, &wildcard(&pattern.to_lowercase())),
+        Value::Regex(pattern) => regex(field, pattern),
+        Value::Fuzzy { text, distance } => {
+            Box::new(FuzzyTermQuery::new(Term::from_field_text(field, &text.to_lowercase()), *distance, true))
+        }
+        Value::Range(..) => Box::new(EmptyQuery),
+    }
+}
+
+/// `*` and `?` as a regular expression; everything else means itself.
+pub fn wildcard(pattern: &str) -> String {
+    let mut out = String::new();
+    let mut utf8 = [0; 4];
+    for c in pattern.chars() {
+        match c {
+            '*' => out.push_str("(?s:.)*"),
+            '?' => out.push_str("(?s:.)"),
+            c => out.push_str(&regex::escape(c.encode_utf8(&mut utf8))),
+        }
+    }
+    // The index's own expressions know no flags; `.` there takes every character.
+    out.replace("(?s:.)", ".")
+}
+
+fn numbers(field: Field, value: &Value) -> Box<dyn Compiled> {
+    let term = |text: &String| number(text).map(|n| Term::from_field_u64(field, n));
+    range(value, &term, &term)
+}
+
+fn dates(field: Field, value: &Value) -> Box<dyn Compiled> {
+    let of = |seconds: i64| Term::from_field_date(field, DateTime::from_timestamp_secs(seconds));
+    // A day ends with its last second.
+    let first = |text: &String| day_or_time(text).map(|(from, _)| of(from));
+    let last = |text: &String| day_or_time(text).map(|(_, to)| of(to));
+    range(value, &first, &last)
+}
+
+fn range(
+    value: &Value,
+    first: &dyn Fn(&String) -> Option<Term>,
+    last: &dyn Fn(&String) -> Option<Term>,
+) -> Box<dyn Compiled> {
+    let (from, to) = match value {
+        Value::Range(from, to) => (from.as_ref().and_then(first), to.as_ref().and_then(last)),
+        Value::Words { text, .. } => (first(text), last(text)),
+        _ => (None, None),
+    };
+    let bound = |term: Option<Term>| term.map_or(Bound::Unbounded, Bound::Included);
+    Box::new(RangeQuery::new(bound(from), bound(to)))
+}
+
+/// A number of bytes, with `K`, `M`, `G` or `T` for powers of 1024.
+pub fn number(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.char_indices().last()? {
+        (at, c) if c.is_ascii_alphabetic() => (text.get(..at)?, c.to_ascii_uppercase()),
+        _ => (text, 'B'),
+    };
+    let shift = match unit {
+        'B' => 0,
+        'K' => 10,
+        'M' => 20,
+        'G' => 30,
+        'T' => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1u64.checked_shl(shift)?)
+}
+
+/// First and last second of a day, or of a moment. Without a zone it is UTC.
+pub fn day_or_time(text: &str) -> Option<(i64, i64)> {
+    let zoned = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    let seconds = if let Some(time) = zoned(text).or_else(|| zoned(&format!("{text}Z"))) {
+        (time.unix_timestamp(), time.unix_timestamp())
+    } else {
+        let day = time::Date::parse(text, &Iso8601::DATE).ok()?;
+        let start = day.midnight().assume_utc().unix_timestamp();
+        (start, start.checked_add(86_399)?)
+    };
+    let held = -9_200_000_000..9_200_000_000;
+    (held.contains(&seconds.0) && held.contains(&seconds.1)).then_some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_read() {
+        assert_eq!(number("64K"), Some(65536));
+        assert_eq!(number("x"), None);
+        assert_eq!(day_or_time("1970-01-02"), Some((86_400, 172_799)));
+        assert_eq!(day_or_time("1970-01-02T00:00:01Z"), Some((86_401, 86_401)));
+        assert_eq!(day_or_time("soon"), None);
+        assert_eq!(wildcard("a*.d?c"), "a.*\\.d.c");
+    }
+}
