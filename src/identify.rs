@@ -9,6 +9,7 @@ mod signature;
 mod text;
 
 pub use names::extension_mismatch;
+pub(crate) use text::is_mail;
 
 use file_format::FileFormat;
 use std::collections::BTreeMap;
