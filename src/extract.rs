@@ -3,6 +3,13 @@
 //! An extractor is one file below `extract/` and one row of [`crate::registry::EXTRACTORS`]. It gets an item's content
 //! and tells a [`Findings`] what it finds as it finds it; what was told before damage or the end of fuel is kept.
 
+mod charset;
+#[cfg(test)]
+mod collect;
+pub mod html;
+pub mod plain;
+pub mod strings;
+
 use crate::content::Content;
 use crate::fault::Fault;
 use crate::fuel::{Fuel, Spent};
