@@ -2,7 +2,7 @@
 
 use crate::carve::Carver;
 use crate::extract::Extractor;
-use crate::{carve, fs, image, volume};
+use crate::{carve, extract, fs, image, volume};
 
 /// Containers of evidence.
 pub static IMAGES: &[image::Format] = &[
@@ -32,5 +32,16 @@ pub static CARVERS: &[Carver] = &[
     Carver { name: "mp4", offset: 4, headers: carve::mp4::HEADERS, measure: carve::mp4::measure },
 ];
 
-/// Extractors.
-pub static EXTRACTORS: &[Extractor] = &[];
+/// Extractors; markup and mail go before the text that they are, too.
+pub static EXTRACTORS: &[Extractor] = &[
+    Extractor { name: "html", accepts: extract::html::accepts, extract: extract::html::extract },
+    Extractor { name: "mail", accepts: extract::mail::accepts, extract: extract::mail::extract },
+    Extractor { name: "mbox", accepts: extract::mbox::accepts, extract: extract::mbox::extract },
+    Extractor { name: "plain", accepts: extract::plain::accepts, extract: extract::plain::extract },
+    Extractor { name: "zip", accepts: extract::zip::accepts, extract: extract::zip::extract },
+    Extractor { name: "gzip", accepts: extract::gzip::accepts, extract: extract::gzip::extract },
+    Extractor { name: "tar", accepts: extract::tar::accepts, extract: extract::tar::extract },
+    Extractor { name: "bzip2", accepts: extract::bzip2::accepts, extract: extract::bzip2::extract },
+    Extractor { name: "xz", accepts: extract::xz::accepts, extract: extract::xz::extract },
+    Extractor { name: "zstd", accepts: extract::zstd::accepts, extract: extract::zstd::extract },
+];

@@ -80,7 +80,7 @@ const fn bits(before: Option<Kind>, this: Kind) -> i32 {
         }
         (Some(Lower | Upper | Digit | Other(_)), Mark) => 1,
         (Some(Mark), Lower | Upper | Digit | Other(_)) => 1,
-        (Some(Mark), Mark) => -1,
+        (Some(Mark | Rare), Mark) => -1,
         (Some(Lower), Upper) => -2,
         (Some(Lower | Upper), Digit) | (Some(Digit), Lower | Upper) => -1,
         (Some(Rare), Lower | Upper | Digit) => 1,
