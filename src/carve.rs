@@ -3,6 +3,19 @@
 //! A carver is one file below `carve/` and one row of [`crate::registry::CARVERS`]. A header starts it; it then walks
 //! the format's own structure to the true end. A header alone is not a find.
 
+pub mod bzip2;
+pub mod eml;
+pub mod gif;
+pub mod gzip;
+pub mod html;
+pub mod jpeg;
+pub mod mp4;
+pub mod pdf;
+pub mod png;
+mod prose;
+pub mod sqlite;
+pub mod zip;
+
 use crate::fuel::{Fuel, Spent};
 
 /// What a carver found.

@@ -3,6 +3,22 @@
 //! An extractor is one file below `extract/` and one row of [`crate::registry::EXTRACTORS`]. It gets an item's content
 //! and tells a [`Findings`] what it finds as it finds it; what was told before damage or the end of fuel is kept.
 
+pub mod bzip2;
+mod charset;
+#[cfg(test)]
+mod collect;
+pub mod gzip;
+pub mod html;
+pub mod mail;
+pub mod mbox;
+mod packed;
+pub mod plain;
+pub mod strings;
+pub mod tar;
+pub mod xz;
+pub mod zip;
+pub mod zstd;
+
 use crate::content::Content;
 use crate::fault::Fault;
 use crate::fuel::{Fuel, Spent};

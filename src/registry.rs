@@ -2,7 +2,7 @@
 
 use crate::carve::Carver;
 use crate::extract::Extractor;
-use crate::{fs, image, volume};
+use crate::{carve, extract, fs, image, volume};
 
 /// Containers of evidence.
 pub static IMAGES: &[image::Format] = &[
@@ -18,7 +18,30 @@ pub static SCHEMES: &[volume::Scheme] =
 pub static FILE_SYSTEMS: &[fs::Row] = &[fs::Row { name: "folder", probe: fs::folder::probe, open: fs::folder::open }];
 
 /// Carvers.
-pub static CARVERS: &[Carver] = &[];
+pub static CARVERS: &[Carver] = &[
+    Carver { name: "jpeg", offset: 0, headers: carve::jpeg::HEADERS, measure: carve::jpeg::measure },
+    Carver { name: "png", offset: 0, headers: carve::png::HEADERS, measure: carve::png::measure },
+    Carver { name: "gif", offset: 0, headers: carve::gif::HEADERS, measure: carve::gif::measure },
+    Carver { name: "pdf", offset: 0, headers: carve::pdf::HEADERS, measure: carve::pdf::measure },
+    Carver { name: "zip", offset: 0, headers: carve::zip::HEADERS, measure: carve::zip::measure },
+    Carver { name: "sqlite", offset: 0, headers: carve::sqlite::HEADERS, measure: carve::sqlite::measure },
+    Carver { name: "gzip", offset: 0, headers: carve::gzip::HEADERS, measure: carve::gzip::measure },
+    Carver { name: "bzip2", offset: 0, headers: carve::bzip2::HEADERS, measure: carve::bzip2::measure },
+    Carver { name: "html", offset: 0, headers: carve::html::HEADERS, measure: carve::html::measure },
+    Carver { name: "eml", offset: 0, headers: carve::eml::HEADERS, measure: carve::eml::measure },
+    Carver { name: "mp4", offset: 4, headers: carve::mp4::HEADERS, measure: carve::mp4::measure },
+];
 
-/// Extractors.
-pub static EXTRACTORS: &[Extractor] = &[];
+/// Extractors; markup and mail go before the text that they are, too.
+pub static EXTRACTORS: &[Extractor] = &[
+    Extractor { name: "html", accepts: extract::html::accepts, extract: extract::html::extract },
+    Extractor { name: "mail", accepts: extract::mail::accepts, extract: extract::mail::extract },
+    Extractor { name: "mbox", accepts: extract::mbox::accepts, extract: extract::mbox::extract },
+    Extractor { name: "plain", accepts: extract::plain::accepts, extract: extract::plain::extract },
+    Extractor { name: "zip", accepts: extract::zip::accepts, extract: extract::zip::extract },
+    Extractor { name: "gzip", accepts: extract::gzip::accepts, extract: extract::gzip::extract },
+    Extractor { name: "tar", accepts: extract::tar::accepts, extract: extract::tar::extract },
+    Extractor { name: "bzip2", accepts: extract::bzip2::accepts, extract: extract::bzip2::extract },
+    Extractor { name: "xz", accepts: extract::xz::accepts, extract: extract::xz::extract },
+    Extractor { name: "zstd", accepts: extract::zstd::accepts, extract: extract::zstd::extract },
+];

@@ -1,0 +1,90 @@
+//! Whether a readable run is likely to be more than chance.
+//!
+//! Each character weighs the binary logarithm of how much likelier text than random bytes has it after the one before.
+//! The weights are rounded figures of English and German text and of program listings; `random_bytes_give_nearly_nothing`
+//! next door holds the rate of false runs down.
+
+/// What the heaviest part must weigh, in bits.
+const ENOUGH: i32 = 15;
+/// What a part without a vowel must weigh: names and keys are long.
+const ENOUGH_WITHOUT_VOWEL: i32 = 24;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Lower,
+    Upper,
+    Digit,
+    /// A letter of another script, with the block of 128 characters it lies in.
+    Other(u32),
+    Mark,
+    Rare,
+}
+
+fn kind(c: char) -> Kind {
+    match c {
+        'a'..='z' => Kind::Lower,
+        'A'..='Z' => Kind::Upper,
+        '0'..='9' => Kind::Digit,
+        ' ' | '\t' | '.' | '-' | '_' | '/' | '\\' | ':' | '@' | ',' | '=' => Kind::Mark,
+        _ if c.is_ascii() => Kind::Rare,
+        '\u{c0}'..='\u{24f}' if c.is_lowercase() => Kind::Lower,
+        '\u{c0}'..='\u{24f}' => Kind::Upper,
+        '\u{2e80}'..='\u{d7ff}' => Kind::Other(0x2e80 >> 7),
+        _ if c.is_alphabetic() => Kind::Other(u32::from(c) >> 7),
+        _ => Kind::Rare,
+    }
+}
+
+const fn is_vowel(c: char) -> bool {
+    matches!(c.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y') || !c.is_ascii()
+}
+
+/// True where some part of `text` weighs enough, and has a word's or a number's shape.
+pub(super) fn counts(text: &str) -> bool {
+    let (mut sum, mut len, mut letters, mut vowels) = (0i32, 0u32, 0u32, 0u32);
+    let mut before = None;
+    for c in text.chars() {
+        let this = kind(c);
+        sum = sum.saturating_add(bits(before, this));
+        if sum <= 0 {
+            (sum, len, letters, vowels, before) = (0, 0, 0, 0, None);
+            continue;
+        }
+        len = len.saturating_add(1);
+        if !matches!(this, Kind::Digit | Kind::Mark | Kind::Rare) {
+            letters = letters.saturating_add(1);
+            vowels = vowels.saturating_add(u32::from(is_vowel(c)));
+        }
+        before = Some(this);
+        let enough = if letters < 2 || vowels > 0 { ENOUGH } else { ENOUGH_WITHOUT_VOWEL };
+        if sum >= enough && len >= 5 {
+            return true;
+        }
+    }
+    false
+}
+
+const fn bits(before: Option<Kind>, this: Kind) -> i32 {
+    use Kind::{Digit, Lower, Mark, Other, Rare, Upper};
+    match (before, this) {
+        (None, Lower | Upper | Digit | Other(_)) => 3,
+        (None, Mark | Rare) => 0,
+        (Some(Lower), Lower) | (Some(Upper), Upper | Lower) => 3,
+        (Some(Digit), Digit) => 3,
+        (Some(Other(a)), Other(b)) => {
+            if a == b {
+                4
+            } else {
+                -4
+            }
+        }
+        (Some(Lower | Upper | Digit | Other(_)), Mark) => 1,
+        (Some(Mark), Lower | Upper | Digit | Other(_)) => 1,
+        (Some(Mark | Rare), Mark) => -1,
+        (Some(Lower), Upper) => -2,
+        (Some(Lower | Upper), Digit) | (Some(Digit), Lower | Upper) => -1,
+        (Some(Rare), Lower | Upper | Digit) => 1,
+        (Some(_), Other(_)) | (Some(Other(_)), _) => -3,
+        (Some(_), Rare) => -3,
+    }
+}
