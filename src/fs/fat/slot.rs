@@ -32,7 +32,7 @@ pub(super) struct Slot {
     pub(super) cluster: u32,
     pub(super) size: u32,
     pub(super) times: Times,
-    pub(super) note: Option<&'static str>,
+    pub(super) note: Option<String>,
 }
 
 impl Slot {
@@ -136,7 +136,7 @@ fn short_slot(b: &[u8], at: u64, wide: bool) -> Option<Slot> {
         cluster: (high | u32::from(b.le16(26)?)) & 0x0fff_ffff, // DIR_FstClusLO
         size: b.le32(28)?,                                      // DIR_FileSize
         times: times(b)?,
-        note: deleted.then_some("the first letter of its name is lost"),
+        note: deleted.then(|| "the first letter of its name is lost".to_owned()),
     };
     if slot.is_label() {
         slot.name = name::oem_trimmed(&raw_name);
@@ -158,24 +158,26 @@ fn give_long_name(slot: &mut Slot, raw: [u8; 11], parts: &[Part]) {
     if parts.is_empty() {
         return;
     }
-    let found = if slot.deleted { deleted_long_name(raw, parts) } else { live_long_name(raw, parts) };
-    match found {
-        Some(long) => {
-            slot.name = long;
-            slot.note = slot.deleted.then_some("its name is put together from the deleted entries of its long name");
-        }
-        None if slot.note.is_none() => slot.note = Some("the long name before it does not belong to it"),
-        None => {}
+    let sum = name::checksum(raw);
+    let found = if slot.deleted { deleted_long_name(raw, parts) } else { live_long_name(parts) };
+    let Some(long) = found else {
+        slot.note.get_or_insert_with(|| "the long name before it does not belong to it".to_owned());
+        return;
+    };
+    let short = std::mem::replace(&mut slot.name, long);
+    if slot.deleted {
+        slot.note = Some("its name is put together from the deleted entries of its long name".to_owned());
+    } else if parts.iter().any(|part| part.sum != sum) {
+        slot.note = Some(format!("its long name was made for another file: systems that check show {short}"));
     }
 }
 
-/// All parts from the last to the first, each with the checksum of the short name.
-fn live_long_name(raw: [u8; 11], parts: &[Part]) -> Option<String> {
-    let sum = name::checksum(raw);
+/// All parts from the last to the first.
+fn live_long_name(parts: &[Part]) -> Option<String> {
     let count = u8::try_from(parts.len()).ok()?;
     let mut order = count | LAST_LONG_ENTRY;
     for part in parts {
-        if part.deleted || part.sum != sum || part.order != order {
+        if part.deleted || part.order != order {
             return None;
         }
         order = (order & !LAST_LONG_ENTRY).checked_sub(1)?;

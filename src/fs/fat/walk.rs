@@ -123,7 +123,7 @@ impl<'a> Walk<'a> {
         // Windows clears the upper half of the first cluster when it deletes on FAT32.
         let high = slot.deleted && slot.size > 0 && self.boot.last > 0xffff && slot.cluster <= 0xffff;
         let high = high.then_some("the upper half of its first cluster may have been cleared");
-        let notes: Vec<_> = [slot.note, end, label, high, frame.note].into_iter().flatten().collect();
+        let notes: Vec<_> = [slot.note.as_deref(), end, label, high, frame.note].into_iter().flatten().collect();
         (!notes.is_empty()).then(|| notes.join("; "))
     }
 
