@@ -18,6 +18,7 @@ pub static SCHEMES: &[volume::Scheme] =
 pub static FILE_SYSTEMS: &[fs::Row] = &[
     fs::Row { name: "folder", probe: fs::folder::probe, open: fs::folder::open },
     fs::Row { name: "fat", probe: fs::fat::probe, open: fs::fat::open },
+    fs::Row { name: "ext", probe: fs::ext::probe, open: fs::ext::open },
 ];
 
 /// Carvers.
