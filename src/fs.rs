@@ -3,6 +3,8 @@
 //! A file system is one file below `fs/` (with a folder of its own for its parts) and one row of
 //! [`crate::registry::FILE_SYSTEMS`].
 
+pub mod ext;
+pub mod fat;
 pub mod folder;
 pub mod ntfs;
 

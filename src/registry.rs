@@ -15,7 +15,11 @@ pub static SCHEMES: &[volume::Scheme] =
     &[volume::Scheme { name: "gpt", read: volume::gpt::read }, volume::Scheme { name: "mbr", read: volume::mbr::read }];
 
 /// File systems.
-pub static FILE_SYSTEMS: &[fs::Row] = &[fs::Row { name: "folder", probe: fs::folder::probe, open: fs::folder::open }];
+pub static FILE_SYSTEMS: &[fs::Row] = &[
+    fs::Row { name: "folder", probe: fs::folder::probe, open: fs::folder::open },
+    fs::Row { name: "fat", probe: fs::fat::probe, open: fs::fat::open },
+    fs::Row { name: "ext", probe: fs::ext::probe, open: fs::ext::open },
+];
 
 /// Carvers.
 pub static CARVERS: &[Carver] = &[

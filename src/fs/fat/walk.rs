@@ -1,0 +1,291 @@
+//! The walk through the directories, live and deleted, and what their entries say as [`Entry`].
+
+use super::NAME;
+use super::boot::Boot;
+use super::orphan;
+use super::slot::{self, SLOT, Slot, Slots};
+use super::table::{self, Chain, Span, Table};
+use crate::bytes::offset;
+use crate::content::Stream;
+use crate::extent::Extent;
+use crate::fault::Fault;
+use crate::fs::{Entry, EntryKind, Recovered};
+use crate::fuel::Fuel;
+use crate::image::View;
+use std::collections::{HashMap, HashSet, VecDeque};
+
+/// The specification ends a directory at 65,536 entries, 2 MiB.
+const MAX_DIRECTORY: u64 = 16 << 20;
+/// A deleted directory may be reached from several deleted parents, but not without end.
+const MAX_VISITS: u8 = 4;
+/// No path may be deeper: names of 255 characters would make it longer than any system reads.
+const MAX_DEPTH: usize = 256;
+
+/// A directory's entries.
+#[derive(Default)]
+pub(super) struct Directory {
+    pub(super) slots: Vec<Slot>,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl Directory {
+    /// The root directory: a place of its own on FAT12 and FAT16, a chain on FAT32.
+    pub(super) fn root(view: View<'_>, boot: &Boot, table: &Table<'_>) -> Self {
+        if boot.root_cluster == 0 {
+            return Self::read(view, boot, [boot.root]);
+        }
+        let chain = table.chain(boot.root_cluster, &mut Fuel::new(MAX_DIRECTORY));
+        let mut root = Self::read(view, boot, table::extents(boot, &chain.spans));
+        let at = view.absolute(boot.data);
+        root.faults.extend(chain.wrong.map(|wrong| Fault::new(at, NAME, format!("root directory: {wrong}"))));
+        root
+    }
+
+    pub(super) fn read(view: View<'_>, boot: &Boot, extents: impl IntoIterator<Item = Extent>) -> Self {
+        let (mut slots, mut directory, mut left) = (Slots::new(boot.width), Self::default(), MAX_DIRECTORY);
+        for extent in extents {
+            let bytes = view.read_up_to(extent.start, extent.len.min(left));
+            let places = (extent.start..).step_by(SLOT);
+            directory.slots.extend(bytes.chunks_exact(SLOT).zip(places).filter_map(|(b, at)| slots.take(b, at)));
+            let read = offset(bytes.len());
+            if read < extent.len {
+                let what = format!("{} bytes of a directory are missing or too many", extent.len.saturating_sub(read));
+                directory.faults.push(Fault::new(view.absolute(extent.start), NAME, what));
+            }
+            left = left.saturating_sub(read);
+        }
+        directory
+    }
+}
+
+/// A directory on the way.
+struct Frame {
+    path: String,
+    slots: std::vec::IntoIter<Slot>,
+    deleted: bool,
+    /// Its first cluster, 0 for the root directory.
+    cluster: u32,
+    note: Option<&'static str>,
+}
+
+/// All entries, depth first: what a directory holds follows on its own entry. Orphans come last.
+pub(super) struct Walk<'a> {
+    view: View<'a>,
+    boot: &'a Boot,
+    table: &'a Table<'a>,
+    frames: Vec<Frame>,
+    live: HashSet<u32>,
+    deleted: HashMap<u32, u8>,
+    orphans: Option<VecDeque<u32>>,
+    chains: Fuel,
+    pieces: Fuel,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(view: View<'a>, boot: &'a Boot, table: &'a Table<'a>) -> Self {
+        let slots = Directory::root(view, boot, table).slots.into_iter();
+        let root = Frame { path: String::new(), slots, deleted: false, cluster: boot.root_cluster, note: None };
+        let clusters = u64::from(boot.last);
+        let tank = clusters.saturating_mul(4).saturating_add(1 << 20);
+        Self {
+            view,
+            boot,
+            table,
+            frames: vec![root],
+            live: HashSet::from([boot.root_cluster]),
+            deleted: HashMap::new(),
+            orphans: None,
+            chains: Fuel::new(tank),
+            pieces: Fuel::new(tank),
+        }
+    }
+
+    fn entry(&mut self, slot: &Slot) -> Option<Entry> {
+        let frame = self.frames.last()?;
+        let (parent_deleted, cluster) = (frame.deleted, frame.cluster);
+        let kind = if slot.is_directory() { EntryKind::Directory } else { EntryKind::File };
+        let path = format!("{}/{}", frame.path, slot.name);
+        let mut entry = Entry::new(path, kind, format!("{cluster}:{}", slot.at), slot.at);
+        entry.allocated = !(parent_deleted || slot.deleted || slot.behind_end);
+        entry.times = slot.times;
+        entry.note = self.note(frame, slot);
+        match (kind, entry.allocated) {
+            (EntryKind::Directory, _) => self.enter(slot, &mut entry),
+            (_, true) => self.live_content(slot, &mut entry),
+            (_, false) => self.deleted_content(slot, &mut entry),
+        }
+        Some(entry)
+    }
+
+    fn note(&self, frame: &Frame, slot: &Slot) -> Option<String> {
+        let end = slot.behind_end.then_some("it stands behind the end of its directory");
+        let label = (slot.attributes & 0x18 == 0x08).then_some("it is marked as a volume label");
+        // Windows clears the upper half of the first cluster when it deletes on FAT32.
+        let high = slot.deleted && slot.size > 0 && self.boot.last > 0xffff && slot.cluster <= 0xffff;
+        let high = high.then_some("the upper half of its first cluster may have been cleared");
+        let notes: Vec<_> = [slot.note.as_deref(), end, label, high, frame.note].into_iter().flatten().collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
+
+    fn fault(&self, entry: &mut Entry, what: impl Into<String>) {
+        entry.faults.push(Fault::new(self.view.absolute(entry.at), NAME, what));
+    }
+
+    fn live_content(&mut self, slot: &Slot, entry: &mut Entry) {
+        let size = u64::from(slot.size);
+        let mut chain = Chain::default();
+        if slot.cluster != 0 {
+            chain = self.table.chain(slot.cluster, &mut self.chains);
+        }
+        let clusters = chain.spans.iter().fold(0u64, |sum, span| sum.saturating_add(u64::from(span.count)));
+        let missing = self.boot.clusters_for(size).saturating_sub(clusters);
+        if let Some(wrong) = chain.wrong {
+            self.fault(entry, wrong);
+        }
+        if missing > 0 {
+            self.fault(entry, format!("its chain is {missing} clusters shorter than its size"));
+        }
+        entry.stream = Stream::plain(table::runs(self.boot, &chain.spans), size);
+    }
+
+    fn deleted_content(&mut self, slot: &Slot, entry: &mut Entry) {
+        let size = u64::from(slot.size);
+        let count = self.boot.clusters_for(size);
+        let (recovered, spans) = if size == 0 {
+            (Recovered::Intact, Vec::new())
+        } else if !self.table.is_valid(slot.cluster) {
+            (Recovered::NameOnly, Vec::new())
+        } else if self.table.is_free(slot.cluster) {
+            let spans = self.table.next_free(slot.cluster, count, &mut self.pieces);
+            let in_one = spans.first().is_some_and(|span| u64::from(span.count) == count);
+            (if in_one { Recovered::Intact } else { Recovered::Partial }, spans)
+        } else {
+            let room = u64::from(self.boot.last.saturating_sub(slot.cluster)).saturating_add(1);
+            let span = Span { first: slot.cluster, count: u32::try_from(count.min(room)).unwrap_or(u32::MAX) };
+            (if self.table.any_free(span) { Recovered::Partial } else { Recovered::Overwritten }, vec![span])
+        };
+        if spans.len() > 1 {
+            let remark = "its content is taken to go on over clusters that are in use now";
+            entry.note = Some(entry.note.take().map_or(remark.to_owned(), |note| format!("{note}; {remark}")));
+        }
+        entry.recovered = Some(recovered);
+        entry.stream = Stream::plain(table::runs(self.boot, &spans), size);
+    }
+
+    /// Goes on with the directory's own entries, if they can be had.
+    fn enter(&mut self, slot: &Slot, entry: &mut Entry) {
+        if self.frames.len() >= MAX_DEPTH {
+            self.fault(entry, format!("its directory is more than {MAX_DEPTH} deep and was not read"));
+        } else if entry.allocated {
+            self.enter_live(slot, entry);
+        } else {
+            entry.recovered = Some(self.enter_deleted(slot.cluster, &entry.path));
+        }
+    }
+
+    fn enter_live(&mut self, slot: &Slot, entry: &mut Entry) {
+        if !self.table.is_valid(slot.cluster) {
+            return self.fault(entry, format!("its directory has no cluster: {}", slot.cluster));
+        }
+        if !self.live.insert(slot.cluster) {
+            let what = format!("its directory begins at cluster {}, which was listed elsewhere", slot.cluster);
+            return self.fault(entry, what);
+        }
+        let chain = self.table.chain(slot.cluster, &mut self.chains);
+        if let Some(wrong) = chain.wrong {
+            self.fault(entry, wrong);
+        }
+        // A cluster that the table calls free still holds what the directory says it does.
+        let spans = if chain.spans.is_empty() { vec![Span { first: slot.cluster, count: 1 }] } else { chain.spans };
+        let directory = Directory::read(self.view, self.boot, table::extents(self.boot, &spans));
+        entry.faults.extend(directory.faults);
+        let slots = directory.slots.into_iter();
+        let path = entry.path.clone();
+        self.frames.push(Frame { path, slots, deleted: false, cluster: slot.cluster, note: None });
+    }
+
+    /// A deleted directory is walked if its first cluster is free and begins with an entry for itself.
+    fn enter_deleted(&mut self, cluster: u32, path: &str) -> Recovered {
+        if !self.table.is_valid(cluster) {
+            return Recovered::NameOnly;
+        }
+        let head = self.cluster_bytes(cluster);
+        let dots = slot::dots(&head, self.wide());
+        let Some((own, parent)) = dots.filter(|_| self.table.is_free(cluster)) else { return Recovered::Overwritten };
+        let visits = self.deleted.entry(cluster).or_insert(0);
+        if own != cluster || *visits >= MAX_VISITS || self.is_ancestor(cluster) {
+            return Recovered::Overwritten;
+        }
+        self.visit(cluster);
+        let above = self.frames.last().map_or(0, |frame| frame.cluster);
+        let above = if above == self.boot.root_cluster { 0 } else { above };
+        let other = (parent != above).then_some("its directory was used again below another parent");
+        self.push_deleted(cluster, path.to_owned(), other);
+        Recovered::Intact
+    }
+
+    fn push_deleted(&mut self, cluster: u32, path: String, note: Option<&'static str>) {
+        let span = orphan::span(self.view, self.boot, self.table, cluster);
+        for next in (cluster..cluster.saturating_add(span.count)).skip(1) {
+            self.visit(next);
+        }
+        let directory = Directory::read(self.view, self.boot, table::extents(self.boot, &[span]));
+        let slots = directory.slots.into_iter();
+        self.frames.push(Frame { path, slots, deleted: true, cluster, note });
+    }
+
+    fn is_ancestor(&self, cluster: u32) -> bool {
+        self.frames.iter().any(|frame| frame.cluster == cluster)
+    }
+
+    fn visit(&mut self, cluster: u32) {
+        let visits = self.deleted.entry(cluster).or_insert(0);
+        *visits = visits.saturating_add(1);
+    }
+
+    fn wide(&self) -> bool {
+        self.boot.root_cluster != 0
+    }
+
+    fn cluster_bytes(&self, cluster: u32) -> std::borrow::Cow<'a, [u8]> {
+        let extent = self.boot.extent(cluster).unwrap_or_default();
+        self.view.read_up_to(extent.start, extent.len)
+    }
+
+    /// The next directory that nothing names; false when there is no more.
+    fn next_orphan(&mut self) -> bool {
+        let (view, boot, table) = (self.view, self.boot, self.table);
+        let deleted = &self.deleted;
+        let orphans = self
+            .orphans
+            .get_or_insert_with(|| orphan::find(view, boot, table, |cluster| deleted.contains_key(&cluster)).into());
+        while let Some(cluster) = orphans.pop_front() {
+            if !self.deleted.contains_key(&cluster) {
+                self.visit(cluster);
+                self.push_deleted(cluster, "/$OrphanFiles".to_owned(), Some("no directory names its parent"));
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<Entry, Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some(frame) = self.frames.last_mut() else {
+                if self.next_orphan() {
+                    continue;
+                }
+                return None;
+            };
+            match frame.slots.next() {
+                None => drop(self.frames.pop()),
+                Some(slot) if slot.is_dot() || slot.is_label() => {}
+                Some(slot) => return self.entry(&slot).map(Ok),
+            }
+        }
+    }
+}
