@@ -103,7 +103,9 @@ impl<'img> Table<'img> {
 
     fn find_free(&self) -> Vec<Span> {
         let mut free: Vec<Span> = Vec::new();
-        for cluster in (2..=self.last).filter(|cluster| self.is_free(*cluster)) {
+        // An image may end before its table does; no entry is shorter than a byte.
+        let known = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        for cluster in (2..=self.last.min(known)).filter(|cluster| self.is_free(*cluster)) {
             extend(&mut free, cluster);
         }
         free
