@@ -180,10 +180,12 @@ fn metadata(sb: &Superblock, descriptors: &[Option<Descriptor>]) -> ExtentSet {
         if sb.has_super(group) {
             extents.push(bytes(start, copy));
         }
-        // The first two groups and the last one of a meta group hold its block of descriptors.
+        // The first two groups and the last one of a meta group hold its block of descriptors, behind a superblock.
         let in_meta = group.checked_rem(per_block).unwrap_or(0);
-        if sb.has_meta_bg() && (in_meta <= 1 || in_meta.saturating_add(1) == per_block) {
-            extents.push(bytes(start, sb.block_size.saturating_mul(2)));
+        let number = group.checked_div(per_block).unwrap_or(0);
+        let meta = sb.has_meta_bg() && number >= sb.first_meta_bg;
+        if meta && (in_meta <= 1 || in_meta.saturating_add(1) == per_block) {
+            extents.push(bytes(start.saturating_add(u64::from(sb.has_super(group))), sb.block_size));
         }
         if let Some(d) = d {
             extents.extend([bytes(d.block_bitmap, sb.block_size), bytes(d.inode_bitmap, sb.block_size)]);
