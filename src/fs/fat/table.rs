@@ -103,8 +103,14 @@ impl<'img> Table<'img> {
 
     fn find_free(&self) -> Vec<Span> {
         let mut free: Vec<Span> = Vec::new();
-        // An image may end before its table does; no entry is shorter than a byte.
-        let known = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        // An image may end before its table does.
+        let per_sector = match self.width {
+            Width::Fat12 => 342,
+            Width::Fat16 => 256,
+            Width::Fat32 => 128,
+        };
+        let known = self.bytes.len().div_ceil(512).saturating_mul(per_sector);
+        let known = u32::try_from(known).unwrap_or(u32::MAX);
         for cluster in (2..=self.last.min(known)).filter(|cluster| self.is_free(*cluster)) {
             extend(&mut free, cluster);
         }

@@ -19,7 +19,7 @@ fn link(image: &mut [u8], cluster: usize, next: u16) {
     for table in [512, 1024] {
         let at = table + cluster * 3 / 2;
         let old = u16::from_le_bytes([image[at], image[at + 1]]);
-        let new = if cluster % 2 == 0 { old & 0xf000 | next } else { old & 0x000f | next << 4 };
+        let new = if cluster.is_multiple_of(2) { old & 0xf000 | next } else { old & 0x000f | next << 4 };
         put(image, at, &new.to_le_bytes());
     }
 }
@@ -111,6 +111,17 @@ fn live_deleted_and_orphaned_files_are_listed() {
     let fs = open(View::whole(image.as_ref())).unwrap();
     assert_eq!((fs.facts().label.as_str(), fs.facts().id.as_str()), ("MY LABEL", "1234-5678"));
     assert!(fs.facts().faults.is_empty());
+}
+
+#[test]
+fn a_file_in_whose_clusters_another_begins_is_not_intact() {
+    let mut image = volume();
+    put(&mut image, 3 * 512 + 5 * 32, &dirent(b"\xe5NE     BIN", 0x20, 10, 1500));
+    put(&mut image, 3 * 512 + 6 * 32, &dirent(b"\xe5WO     BIN", 0x20, 12, 10));
+    let found = list(&image);
+    let of = |path: &str| found.iter().find(|(e, _)| e.path == path).map(|(e, _)| e.recovered);
+    assert_eq!(of("/_NE.BIN"), Some(Some(Recovered::Partial)));
+    assert_eq!(of("/_WO.BIN"), Some(Some(Recovered::Intact)));
 }
 
 #[test]
