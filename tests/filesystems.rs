@@ -212,7 +212,7 @@ fn score(truth: &[&Row], listed: &[&Row], neutral: &[&Row]) -> Score {
         score.by_path += usize::from(path);
         score.recoverable += usize::from(counts);
         score.content += usize::from(counts && content);
-        if (counts && !content) || (!path && !content) {
+        if !content && (counts || !path) {
             score.missed.push(format!("{} ({} bytes): path {path}, content {content}", row.path, row.size));
         }
     }
@@ -313,6 +313,24 @@ fn listings_agree_with_the_truth() {
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// Images with their author's own key, and how many of its files have their documented content in our listing. In
+/// DFTT 6 three files are in pieces that the table no longer joins: they are listed, but not called intact.
+const KEYS: &[(&str, &str, usize, usize)] =
+    &[("dftt/6-fat-undel.dd", "fat", 3, 6), ("dftt/12-carve-ext2.dd", "ext", 10, 10)];
+
+#[test]
+fn documented_files_are_found() {
+    let Some(folder) = corpus() else { return };
+    for (name, kind, expected, all) in KEYS.iter().filter(|(_, kind, ..)| registered(kind)) {
+        let file = unpacked(&folder, name);
+        let (listed, _) = listing(open(file.path()).expect("the image opens").as_ref());
+        let (files, _) = truth(&folder.join(format!("{name}.doc-truth.json")));
+        let found = files.iter().filter(|row| listed.iter().any(|other| same_content(row, other))).count();
+        println!("{name:38} {kind}: {found} of {} documented files", files.len());
+        assert_eq!((found, files.len()), (*expected, *all), "{name}");
+    }
 }
 
 #[test]

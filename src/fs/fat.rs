@@ -9,6 +9,7 @@
 mod boot;
 mod name;
 mod orphan;
+mod overlap;
 mod slot;
 mod table;
 mod walk;
@@ -51,7 +52,9 @@ impl FileSystem for Fat<'_> {
     }
 
     fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_> {
-        Box::new(Walk::new(self.view, &self.boot, &self.table))
+        let mut entries: Vec<_> = Walk::new(self.view, &self.boot, &self.table).collect();
+        overlap::mark(&mut entries);
+        Box::new(entries.into_iter())
     }
 
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_> {
@@ -100,7 +103,10 @@ fn first_difference(view: View<'_>, one: Extent, other: Extent) -> Option<u64> {
     if a == b {
         return None;
     }
-    let same = a.iter().zip(b.iter()).take_while(|(a, b)| a == b).count();
+    // Chunks are compared at the speed of memory, single bytes are not.
+    let piece = a.chunks(4096).zip(b.chunks(4096)).take_while(|(a, b)| a == b).count().saturating_mul(4096);
+    let (a, b) = (a.get(piece..).unwrap_or_default(), b.get(piece..).unwrap_or_default());
+    let same = a.iter().zip(b).take_while(|(a, b)| a == b).count().saturating_add(piece);
     Some(other.start.saturating_add(same as u64))
 }
 

@@ -45,11 +45,11 @@ impl Names {
             };
             // The gap behind `..` of a hash tree's first block, and an inner block of it, hold the tree.
             let tree = indexed && (dirent.name == ".." || (pos == 0 && dirent.inode == 0 && dirent.name.is_empty()));
-            if !tree && let Some(gap) = entry.get(used..len) {
-                self.take_gap(sb, gap, at.saturating_add(pos.saturating_add(used) as u64));
-            }
             if !dirent.name.is_empty() && dirent.file_type != TAIL_TYPE {
                 self.found.push(Dirent { deleted: dirent.inode == 0, ..dirent });
+            }
+            if !tree && let Some(gap) = entry.get(used..len) {
+                self.take_gap(sb, gap, at.saturating_add(pos.saturating_add(used) as u64));
             }
             pos = pos.saturating_add(len);
         }
@@ -112,6 +112,7 @@ const fn record_len(sb: &Superblock, raw: u16) -> usize {
 fn is_possible(sb: &Superblock, b: &[u8], dirent: &Dirent) -> bool {
     let name = b.byte(6).and_then(|len| b.span(HEADER, usize::from(len))).unwrap_or_default();
     let printable = !name.is_empty() && name.iter().all(|c| *c >= 0x20 && *c != b'/' && *c != 0x7f);
-    let typed = if sb.has_file_type() { (1..=7).contains(&dirent.file_type) } else { true };
-    dirent.inode != 0 && printable && typed && std::str::from_utf8(name).is_ok()
+    // An entry that was the first of its block has lost its inode: then its type has to vouch for it.
+    let typed = if sb.has_file_type() { (1..=7).contains(&dirent.file_type) } else { dirent.inode != 0 };
+    printable && typed && std::str::from_utf8(name).is_ok()
 }

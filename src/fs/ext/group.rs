@@ -10,6 +10,8 @@ use std::borrow::Cow;
 
 const INODE_UNINIT: u16 = 0x1;
 const BLOCK_UNINIT: u16 = 0x2;
+/// Remarks that are kept.
+const MAX_WRONG: usize = 1000;
 
 /// A group's descriptor.
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +46,15 @@ impl<'img> Groups<'img> {
             let Some(d) = d else { continue };
             if sb.has_uninit() && d.flags & BLOCK_UNINIT != 0 {
                 free.extend(uninit_free(sb, group, &metadata));
-            } else if let Err(what) = bitmap_free(volume, sb, group, d.block_bitmap, &mut free) {
+            } else if d.block_bitmap < sb.blocks_count
+                && let Err(what) = bitmap_free(volume, sb, group, d.block_bitmap, &mut free)
+            {
                 wrong.push((d.block_bitmap.saturating_mul(sb.block_size), format!("group {group}: {what}")));
             }
+        }
+        if let Some(more) = wrong.len().checked_sub(MAX_WRONG).filter(|more| *more > 0) {
+            wrong.truncate(MAX_WRONG);
+            wrong.push((0, format!("{more} more remarks of this kind")));
         }
         let whole = Extent::new(0, volume.size());
         let free = free.into_iter().map(|extent| extent.intersect(whole)).collect();
@@ -95,35 +103,47 @@ fn place(sb: &Superblock, inode: u32) -> Option<(usize, u32)> {
     Some((group, number.checked_rem(sb.inodes_per_group)?))
 }
 
-/// The block that holds a group's descriptor, in the copy that belongs to the superblock that was read.
-fn descriptor_block(sb: &Superblock, group: u64) -> u64 {
+/// The block that holds a group's descriptor: in the copy that follows the superblock in block `super_block`.
+fn descriptor_block(sb: &Superblock, super_block: u64, group: u64) -> u64 {
     let per_block = sb.block_size.checked_div(sb.desc_size).unwrap_or(1).max(1);
     let number = group.checked_div(per_block).unwrap_or(0);
     if !sb.has_meta_bg() || number < sb.first_meta_bg {
-        let super_block = sb.at.checked_div(sb.block_size).unwrap_or(0);
         return super_block.saturating_add(1).saturating_add(number);
     }
     let first = number.saturating_mul(per_block);
     sb.group_start(first).saturating_add(u64::from(sb.has_super(first)))
 }
 
+/// Where copies of the descriptors begin: behind the superblock that was read, then behind its backups.
+fn copies(sb: &Superblock) -> impl Iterator<Item = u64> + '_ {
+    let first = sb.at.checked_div(sb.block_size).unwrap_or(0);
+    let backups = (1..sb.group_count().min(10)).filter(|group| sb.has_super(*group)).map(|group| sb.group_start(group));
+    std::iter::once(first).chain(backups)
+}
+
+/// A group's descriptor out of the first copy in which its inode table lies inside the volume.
 fn descriptor(volume: View<'_>, sb: &Superblock, group: u64, wrong: &mut Vec<(u64, String)>) -> Option<Descriptor> {
     let per_block = sb.block_size.checked_div(sb.desc_size)?;
     let inside = group.checked_rem(per_block)?.checked_mul(sb.desc_size)?;
-    let at = descriptor_block(sb, group).checked_mul(sb.block_size)?.checked_add(inside)?;
-    let found = parse_descriptor(sb, &volume.read_up_to(at, sb.desc_size));
     let table_blocks = u64::from(sb.inodes_per_group).saturating_mul(sb.inode_size).div_ceil(sb.block_size);
-    let fits = |d: &Descriptor| {
-        let ends = [d.block_bitmap, d.inode_bitmap, d.inode_table.saturating_add(table_blocks.saturating_sub(1))];
-        let starts = [d.block_bitmap, d.inode_bitmap, d.inode_table];
-        starts.iter().all(|block| *block > 0) && ends.iter().all(|block| *block < sb.blocks_count)
-    };
-    let found = found.filter(fits);
-    if found.is_none() {
-        wrong
-            .push((at, format!("the descriptor of group {group} points outside the volume: its files are not listed")));
+    let fits = |block: u64, blocks: u64| block > 0 && block.saturating_add(blocks) <= sb.blocks_count;
+    for (copy, super_block) in copies(sb).enumerate() {
+        let block = descriptor_block(sb, super_block, group);
+        let at = block.saturating_mul(sb.block_size).saturating_add(inside);
+        let found = parse_descriptor(sb, &volume.read_up_to(at, sb.desc_size));
+        let Some(found) = found.filter(|d| fits(d.inode_table, table_blocks)) else {
+            wrong.push((at, format!("copy {copy} of the descriptor of group {group} points outside the volume")));
+            continue;
+        };
+        for (what, block) in [("block", found.block_bitmap), ("inode", found.inode_bitmap)] {
+            if !fits(block, 1) {
+                wrong.push((at, format!("the {what} bitmap of group {group} lies outside the volume")));
+            }
+        }
+        return Some(found);
     }
-    found
+    wrong.push((0, format!("no descriptor of group {group} can be used: its files are not listed")));
+    None
 }
 
 fn parse_descriptor(sb: &Superblock, b: &[u8]) -> Option<Descriptor> {
@@ -160,10 +180,12 @@ fn metadata(sb: &Superblock, descriptors: &[Option<Descriptor>]) -> ExtentSet {
         if sb.has_super(group) {
             extents.push(bytes(start, copy));
         }
-        // The first two groups and the last one of a meta group hold its block of descriptors.
+        // The first two groups and the last one of a meta group hold its block of descriptors, behind a superblock.
         let in_meta = group.checked_rem(per_block).unwrap_or(0);
-        if sb.has_meta_bg() && (in_meta <= 1 || in_meta.saturating_add(1) == per_block) {
-            extents.push(bytes(start, sb.block_size.saturating_mul(2)));
+        let number = group.checked_div(per_block).unwrap_or(0);
+        let meta = sb.has_meta_bg() && number >= sb.first_meta_bg;
+        if meta && (in_meta <= 1 || in_meta.saturating_add(1) == per_block) {
+            extents.push(bytes(start.saturating_add(u64::from(sb.has_super(group))), sb.block_size));
         }
         if let Some(d) = d {
             extents.extend([bytes(d.block_bitmap, sb.block_size), bytes(d.inode_bitmap, sb.block_size)]);

@@ -89,7 +89,11 @@ impl Superblock {
         let ratio = log_cluster_size.checked_sub(log_block_size).filter(|log| *log <= 20);
         let bigalloc = ro_compat & RO_COMPAT_BIGALLOC != 0;
         let high = if wide { u64::from(b.le32(336)?) << 32 } else { 0 };
-        let desc_size = if wide { u64::from(b.le16(254)?) } else { 32 };
+        let desc_size = match u64::from(b.le16(254)?) {
+            _ if !wide => 32,
+            0 => 64, // damaged; the kernel writes no other size
+            size => size,
+        };
         let found = Self {
             at,
             inodes_count: b.le32(0)?,

@@ -103,7 +103,15 @@ impl<'img> Table<'img> {
 
     fn find_free(&self) -> Vec<Span> {
         let mut free: Vec<Span> = Vec::new();
-        for cluster in (2..=self.last).filter(|cluster| self.is_free(*cluster)) {
+        // An image may end before its table does.
+        let per_sector = match self.width {
+            Width::Fat12 => 342,
+            Width::Fat16 => 256,
+            Width::Fat32 => 128,
+        };
+        let known = self.bytes.len().div_ceil(512).saturating_mul(per_sector);
+        let known = u32::try_from(known).unwrap_or(u32::MAX);
+        for cluster in (2..=self.last.min(known)).filter(|cluster| self.is_free(*cluster)) {
             extend(&mut free, cluster);
         }
         free
