@@ -42,6 +42,8 @@ pub static EXTRACTORS: &[Extractor] = &[
     Extractor { name: "mail", accepts: extract::mail::accepts, extract: extract::mail::extract },
     Extractor { name: "mbox", accepts: extract::mbox::accepts, extract: extract::mbox::extract },
     Extractor { name: "plain", accepts: extract::plain::accepts, extract: extract::plain::extract },
+    Extractor { name: "pdf", accepts: extract::pdf::accepts, extract: extract::pdf::extract },
+    Extractor { name: "office", accepts: extract::office::accepts, extract: extract::office::extract },
     Extractor { name: "zip", accepts: extract::zip::accepts, extract: extract::zip::extract },
     Extractor { name: "gzip", accepts: extract::gzip::accepts, extract: extract::gzip::extract },
     Extractor { name: "tar", accepts: extract::tar::accepts, extract: extract::tar::extract },

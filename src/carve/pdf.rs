@@ -23,23 +23,27 @@ const LONGEST: usize = 512 << 20;
 /// [`Spent`] where the fuel ends.
 pub fn measure(bytes: &[u8], fuel: &mut Fuel) -> Result<Option<Carved>, Spent> {
     let mut bytes = bytes.get(..bytes.len().min(LONGEST)).unwrap_or(bytes);
-    let (mut last, mut search) = (None, 5usize);
+    let (mut last, mut loose, mut search) = (None, None, 5usize);
     while let Some(mark) = next_mark(&mut bytes, search, fuel)? {
         search = mark.saturating_add(5);
         match section(bytes, mark) {
             // A linearised file's first section points nowhere; an embedded file's does not fit here.
             Some(_) if is_linearised(bytes, mark) => {}
             Some(true) => last = Some(line_end(bytes, search)),
+            Some(false) if loose.is_none() => loose = Some(line_end(bytes, search)),
             _ => continue,
         }
         if last.is_some_and(|end| !goes_on(bytes, end)) {
             break;
         }
     }
-    Ok(match last {
-        Some(end) => Some(carved(end, true)),
-        None => broken(bytes, fuel)?.map(|end| carved(end, false)),
-    })
+    if let Some(end) = last {
+        return Ok(Some(carved(end, true)));
+    }
+    let Some(held) = broken(bytes, fuel)? else { return Ok(None) };
+    // A section that follows on the objects is theirs, whatever offset it states.
+    let end = loose.filter(|end| held < *end && goes_on(bytes, held));
+    Ok(Some(carved(end.unwrap_or(held), end.is_some())))
 }
 
 fn carved(len: usize, whole: bool) -> Carved {
@@ -69,7 +73,13 @@ fn section(bytes: &[u8], mark: usize) -> Option<bool> {
     let digits = number.trim_ascii();
     let at: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
     let there = bytes.get(at..).unwrap_or_default().trim_ascii_start();
-    Some(at < mark && (there.starts_with(b"xref") || is_object(there)))
+    let shifted = || memmem::find(bytes.get(at.saturating_sub(drift(at))..at.saturating_add(64))?, b"xref");
+    Some(at > 0 && at < mark && (there.starts_with(b"xref") || is_object(there) || shifted().is_some()))
+}
+
+/// How far line ends that were lost on the way may have moved a section that was at `at`.
+const fn drift(at: usize) -> usize {
+    (at / 64).saturating_add(64)
 }
 
 /// True where the dictionary of linearisation says that the file goes on behind this mark.
@@ -82,7 +92,7 @@ fn is_linearised(bytes: &[u8], mark: usize) -> bool {
         let len = digits.iter().take_while(|b| b.is_ascii_digit()).count();
         std::str::from_utf8(digits.get(..len)?).ok()?.parse::<usize>().ok()
     };
-    length().is_some_and(|len| mark.saturating_add(16) < len && len <= bytes.len())
+    length().is_some_and(|len| mark.saturating_add(drift(len)) < len && len <= bytes.len().saturating_add(drift(len)))
 }
 
 /// `12 0 obj`.
@@ -103,12 +113,12 @@ fn line_end(bytes: &[u8], at: usize) -> usize {
     at.saturating_add(len)
 }
 
-/// True where an update follows: objects or a section, after white space at most.
+/// True where objects or a section follow, after white space at most.
 fn goes_on(bytes: &[u8], end: usize) -> bool {
     let rest = bytes.get(end..).unwrap_or_default();
     let near = rest.get(..rest.len().min(256)).unwrap_or_default();
     let text = near.trim_ascii_start();
-    is_object(text) || text.starts_with(b"xref") || text.starts_with(b"startxref")
+    is_object(text) || text.starts_with(b"xref") || text.starts_with(b"startxref") || text.starts_with(b"trailer")
 }
 
 /// The end of the last object that follows on its predecessor.
