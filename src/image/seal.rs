@@ -91,13 +91,24 @@ fn difference(was: &SealedFile, is: &SealedFile) -> Option<String> {
     (was.device != is.device).then(|| format!("{path}: it was a device and is a file, or the other way round"))
 }
 
+/// Mapped pages are given back after so many bytes were hashed.
+const RELEASE_EVERY: usize = 64 << 20;
+
 /// BLAKE3 and SHA-256 of the whole evidence in one pass.
 ///
 /// # Errors
 /// Where the image cannot be read.
 pub fn hashes(image: &dyn Image) -> Result<[String; 2], super::ImageError> {
     let mut hasher = crate::hash::Hasher::new(&[Algorithm::Blake3, Algorithm::Sha256]);
-    each_part(image, 4 << 20, |bytes| hasher.update(bytes))?;
+    let mut held = 0usize;
+    each_part(image, 4 << 20, |bytes| {
+        hasher.update(bytes);
+        held = held.saturating_add(bytes.len());
+        if held > RELEASE_EVERY {
+            held = 0;
+            image.release();
+        }
+    })?;
     let hashes = hasher.finish();
     Ok([hashes.blake3.unwrap_or_default(), hashes.sha256.unwrap_or_default()])
 }

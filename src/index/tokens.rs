@@ -86,12 +86,19 @@ impl Stream<'_> {
 
     /// Puts the word that starts at `start` into the token; gives its end.
     fn take_word(&mut self, start: usize) -> usize {
-        let mut end = start;
+        let ascii = self.take_ascii(start);
+        let mut end = start.saturating_add(ascii);
+        // What stops ASCII letters and digits is nearly always another ASCII byte: the word is whole.
+        if ascii >= MAX_WORD || self.text.as_bytes().get(end).is_none_or(u8::is_ascii) {
+            return end;
+        }
+        let start = end;
         let rest = self.text.get(start..).unwrap_or_default();
         for (i, c) in rest.char_indices() {
             let class = class(c);
             let alone = class == Class::Alone;
-            if class == Class::Gap || (alone && i > 0) || self.token.text.len() >= MAX_WORD {
+            let first = i == 0 && ascii == 0;
+            if class == Class::Gap || (alone && !first) || self.token.text.len() >= MAX_WORD {
                 break;
             }
             if class != Class::Mark {
@@ -103,6 +110,17 @@ impl Stream<'_> {
             }
         }
         end
+    }
+}
+
+impl Stream<'_> {
+    /// Puts the ASCII letters and digits at `start` into the token, in lower case; gives how many they are.
+    fn take_ascii(&mut self, start: usize) -> usize {
+        let bytes = self.text.as_bytes().get(start..).unwrap_or_default();
+        let len = bytes.iter().take(MAX_WORD).take_while(|b| b.is_ascii_alphanumeric()).count();
+        self.token.text.push_str(self.text.get(start..start.saturating_add(len)).unwrap_or_default());
+        self.token.text.make_ascii_lowercase();
+        len
     }
 }
 
