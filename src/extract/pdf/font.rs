@@ -127,9 +127,18 @@ impl Font {
     }
 }
 
-/// What a code without a name most likely is.
+/// What a code without a name most likely is: TeX's fonts have their ligatures among the control characters, at 11 in
+/// the old encoding and at 27 in the new one.
 fn fallback(byte: u8) -> String {
-    if (0x20..0x7f).contains(&byte) { char::from(byte).to_string() } else { String::new() }
+    match byte {
+        0x20..=0x7e => char::from(byte).to_string(),
+        11 | 27 => "ff".to_owned(),
+        12 | 28 => "fi".to_owned(),
+        13 | 29 => "fl".to_owned(),
+        14 | 30 => "ffi".to_owned(),
+        15 | 31 => "ffl".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// 9.7.5.2, table 118: encodings whose codes are characters of a code page.
