@@ -210,6 +210,12 @@ mod tests {
     }
 
     #[test]
+    fn a_hyphenated_word_is_told_whole_too() {
+        let found = run(&document("BT /F1 10 Tf 0 0 Td (an infor-) Tj 0 -12 Td (mation ends) Tj ET", FONTS));
+        assert_eq!(found.text.body.trim(), "an infor-\nmation ends\ninformation");
+    }
+
+    #[test]
     fn a_composite_font_is_read_by_its_map() {
         let found = run(&document("BT /F2 10 Tf <000100020003> Tj <00100011> Tj ET", FONTS));
         assert_eq!(found.text.body.trim(), "abcxfi");

@@ -1,7 +1,7 @@
 //! Readable runs in what no extractor reads: unknown programs' files, unallocated space, slack.
 //!
-//! ASCII and UTF-8, UTF-16 of both byte orders for Latin, Greek and Cyrillic. The search steps five bytes at a time: a
-//! run of five characters cannot hide between the steps, so most bytes of what is no text are never looked at. A run
+//! ASCII and UTF-8, UTF-16 of both byte orders for Latin, Greek and Cyrillic. Places where
+//! a run may be are marked 64 at a time with vector instructions; only there is anything decided byte by byte. A run
 //! counts if some part of it is unlikely to be chance: each character weighs the logarithm of how much rarer random
 //! bytes would hold it there, and the heaviest part must weigh enough. Words, numbers, addresses, paths and hashes do;
 //! a few letters of compressed data do not. Checked against `strings` of GNU binutils on programs and on random bytes.
@@ -68,67 +68,128 @@ fn class(bytes: &[u8], at: usize) -> u8 {
 /// # Errors
 /// [`Spent`] where `out` wants no more.
 pub fn scan(bytes: &[u8], base: u64, out: &mut dyn FnMut(&str, Place) -> Result<(), Spent>) -> Result<(), Spent> {
-    let (mut at, mut done) = (SHORTEST.saturating_sub(1), 0usize);
+    let (mut at, mut done) = (0usize, 0usize);
     while at < bytes.len() {
-        let kind = class(bytes, at);
-        if kind == NOTHING {
-            at = at.saturating_add(SHORTEST);
-            continue;
-        }
-        if kind == HIGH && bytes.get(at) == Some(&0) && zeros(bytes, at) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        if rest.first_chunk() == Some(&[0; 16]) && rest.get(..BLOCK).is_some_and(all_zero) {
             at = at.saturating_add(BLOCK);
             continue;
         }
-        match run(bytes, at, done, kind) {
-            Some((from, to, encoding)) => {
+        let signs = match rest.first_chunk() {
+            Some(window) => signs(window),
+            None => signs(&padded(rest)),
+        };
+        for place in positions(&signs) {
+            let here = at.saturating_add(place);
+            if here < done {
+                continue;
+            }
+            if let Some((from, to, encoding)) = run(bytes, here, done) {
                 tell(bytes, from, to, base, encoding, out)?;
                 done = to;
-                at = to.max(at).saturating_add(SHORTEST);
             }
-            None => at = at.saturating_add(SHORTEST),
         }
+        at = at.saturating_add(LANES).max(done);
     }
     Ok(())
 }
 
-/// True where a whole block from `at` on holds only zeros.
-fn zeros(bytes: &[u8], at: usize) -> bool {
-    let near = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>());
-    near == Some(&[0; 16]) && bytes.get(at..).and_then(|rest| rest.get(..BLOCK)).is_some_and(all_zero)
+/// Places that are judged at once, and the bytes behind them that this needs.
+const LANES: usize = 64;
+const AHEAD: usize = 8;
+const SEEN: usize = LANES + AHEAD;
+
+/// The last bytes, filled up with what belongs to no run.
+fn padded(rest: &[u8]) -> [u8; SEEN] {
+    let mut window = [0xff; SEEN];
+    window.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    window
 }
 
-/// The run that the byte at `at` is part of, not reaching back before `done`.
-fn run(bytes: &[u8], at: usize, done: usize, kind: u8) -> Option<(usize, usize, Encoding)> {
-    match kind {
-        PRINTABLE => narrow(bytes, at, done).or_else(|| wide(bytes, at, done)),
+/// Marks the places where a run may begin or go on: five printable characters; three characters of two bytes or two of
+/// three; an accented letter among others; four high bytes of UTF-16. Plain loops over arrays, which compile to vector
+/// instructions: this looks at every byte and must cost next to nothing.
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a place is below LANES, and 7 < AHEAD")]
+fn signs(w: &[u8; SEEN]) -> [u8; LANES] {
+    let print = w.map(|b| u8::from(b.wrapping_sub(0x20) < 0x5f) | u8::from(b == b'\t'));
+    let high = w.map(|b| u8::from(b == 0) | u8::from(b.wrapping_sub(3) < 2));
+    let tail = w.map(|b| u8::from(b & 0xc0 == 0x80));
+    let two = w.map(|b| u8::from(b & 0xe0 == 0xc0));
+    let three = w.map(|b| u8::from(b & 0xf0 == 0xe0));
+    let mut out = [0u8; LANES];
+    for i in 0..LANES {
+        let second = two[i + 1] & tail[i + 2];
+        let ascii = print[i] & print[i + 1] & print[i + 2] & print[i + 3] & print[i + 4];
+        let accent = print[i] & print[i + 1] & two[i + 2] & tail[i + 3] & print[i + 4]
+            | print[i] & second & print[i + 3] & print[i + 4];
+        let pairs = two[i] & tail[i + 1] & two[i + 2] & tail[i + 3] & two[i + 4] & tail[i + 5];
+        let triples = three[i] & tail[i + 1] & tail[i + 2] & three[i + 3] & tail[i + 4] & tail[i + 5];
+        let wide = high[i] & high[i + 2] & high[i + 4] & high[i + 6];
+        let between = high[i + 1] | high[i + 3] | high[i + 5];
+        out[i] = ascii | accent | pairs | triples | wide & !between;
+    }
+    out
+}
+
+/// The marked places, in order; eight unmarked ones cost one comparison.
+fn positions(signs: &[u8; LANES]) -> impl Iterator<Item = usize> {
+    let marked = |lane: &[u8]| lane.first_chunk().is_some_and(|lane| u64::from_ne_bytes(*lane) != 0);
+    let lanes = signs.chunks_exact(8).enumerate().filter(move |(_, lane)| marked(lane));
+    lanes.flat_map(|(number, lane)| {
+        let first = number.saturating_mul(8);
+        lane.iter().zip(first..).filter(|(sign, _)| **sign != 0).map(|(_, place)| place)
+    })
+}
+
+/// The run that the marked place `at` is part of, not reaching back before `done`.
+fn run(bytes: &[u8], at: usize, done: usize) -> Option<(usize, usize, Encoding)> {
+    match class(bytes, at) {
         HIGH => wide(bytes, at, done),
-        _ => is_character(bytes, at).then(|| narrow(bytes, at, done)).flatten(),
+        _ => narrow(bytes, at, done),
     }
 }
 
-/// True where a two- or three-byte character of UTF-8 and one more of them stand around `at`, or one among letters: chance
-/// rarely has that.
-fn is_character(bytes: &[u8], at: usize) -> bool {
-    let window = bytes.get(at.saturating_sub(4)..bytes.len().min(at.saturating_add(5))).unwrap_or_default();
-    let is_lead = |b: &u8| CLASS.get(usize::from(*b)) == Some(&LEAD);
-    let leads = window.windows(2).filter(|pair| matches!(pair, [a, b] if is_lead(a) && (0x80..0xc0).contains(b)));
-    let letters = window.iter().filter(|b| b.is_ascii_alphabetic()).count();
-    let leads = leads.count();
-    leads >= 2 || (leads == 1 && letters >= 3)
+/// Length of the two- or three-byte character of UTF-8 at `at`; 0 where none is.
+fn sequence(bytes: &[u8], at: usize) -> usize {
+    let tail = |n: usize| class(bytes, at.saturating_add(n)) == TAIL;
+    match bytes.get(at) {
+        Some(0xc3..=0xdb) if tail(1) => 2,
+        Some(0xe0..=0xef) if tail(1) && tail(2) => 3,
+        _ => 0,
+    }
 }
 
-/// A run of ASCII and UTF-8 around `at`.
+/// Start of the readable character that ends at `end`; `None` where none does.
+fn back(bytes: &[u8], end: usize, done: usize) -> Option<usize> {
+    let at = end.checked_sub(1)?;
+    let start = match class(bytes, at) {
+        PRINTABLE => at,
+        TAIL => {
+            let starts = [at.checked_sub(1)?, at.saturating_sub(2)];
+            starts.into_iter().find(|start| start.saturating_add(sequence(bytes, *start)) == end)?
+        }
+        _ => return None,
+    };
+    (start >= done).then_some(start)
+}
+
+/// A run of ASCII and UTF-8 around the character at `at`.
 fn narrow(bytes: &[u8], at: usize, done: usize) -> Option<(usize, usize, Encoding)> {
-    let before = bytes.get(done..at).unwrap_or_default();
-    let back = before.iter().rev().take_while(|b| is_narrow(**b)).count();
-    let from = at.saturating_sub(back);
-    let ahead = bytes.get(at..).unwrap_or_default().iter().take_while(|b| is_narrow(**b)).count();
-    let to = at.saturating_add(ahead);
+    let (mut from, mut to) = (at, at);
+    loop {
+        match class(bytes, to) {
+            PRINTABLE => to = to.saturating_add(1),
+            LEAD => match sequence(bytes, to) {
+                0 => break,
+                len => to = to.saturating_add(len),
+            },
+            _ => break,
+        }
+    }
+    while let Some(start) = back(bytes, from, done) {
+        from = start;
+    }
     (to.saturating_sub(from) >= SHORTEST).then_some((from, to, Encoding::Utf8))
-}
-
-fn is_narrow(byte: u8) -> bool {
-    matches!(CLASS.get(usize::from(byte)), Some(&(PRINTABLE | TAIL | LEAD)))
 }
 
 /// A run of UTF-16 around `at`, whichever half of a character that is. The same zeros can be read in both byte orders:
@@ -183,6 +244,10 @@ fn tell(
     if encoding != Encoding::Utf8 {
         return wide_pieces(run, at, encoding, out);
     }
+    if let Ok(text) = std::str::from_utf8(run) {
+        return narrow_pieces(text, at, out);
+    }
+    // Three bytes can have the shape of a character and be none: a surrogate, an overlong form.
     let mut skipped = 0usize;
     for chunk in run.utf8_chunks() {
         let text = chunk.valid();

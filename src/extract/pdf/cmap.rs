@@ -3,7 +3,6 @@
 //! Source: ISO 32000-1, 9.10.3; Adobe technical note 5014 (CMap syntax).
 
 use super::lexer::{Lexer, Token};
-use std::collections::HashMap;
 
 /// More codes than any font maps; a range that goes beyond is cut.
 const MOST: usize = 70_000;
@@ -11,7 +10,8 @@ const MOST: usize = 70_000;
 /// What a `ToUnicode` stream says.
 #[derive(Default)]
 pub(super) struct CMap {
-    map: HashMap<u32, Box<str>>,
+    /// Sorted by code once all are read.
+    map: Vec<(u32, Box<str>)>,
     /// First and last code, and their length in bytes.
     spaces: Vec<(u32, u32, usize)>,
 }
@@ -35,6 +35,8 @@ impl CMap {
             }
             operands.clear();
         }
+        // Of a code that is mapped twice the first one counts.
+        cmap.map.sort_by_key(|(code, _)| *code);
         cmap
     }
 
@@ -92,12 +94,13 @@ impl CMap {
 
     fn put(&mut self, code: u32, text: String) {
         if self.map.len() < MOST {
-            self.map.insert(code, text.into());
+            self.map.push((code, text.into()));
         }
     }
 
     pub(super) fn get(&self, code: u32) -> Option<&str> {
-        self.map.get(&code).map(AsRef::as_ref)
+        let first = self.map.partition_point(|(at, _)| *at < code);
+        self.map.get(first).filter(|(at, _)| *at == code).map(|(_, text)| text.as_ref())
     }
 
     /// Length in bytes of the code that `bytes` begin with.

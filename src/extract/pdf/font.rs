@@ -5,9 +5,9 @@
 
 use super::cmap::{CMap, code};
 use super::{decoded, dictionary, entry};
+use crate::bytes::index;
 use crate::fuel::{Fuel, Spent};
 use lopdf::{Dictionary, Document, Object};
-use std::collections::HashMap;
 
 /// How codes are cut out of a string.
 enum Codes {
@@ -25,7 +25,8 @@ pub(super) struct Font {
     map: CMap,
     /// For simple fonts: the text of each code.
     table: Vec<String>,
-    widths: HashMap<u32, f32>,
+    /// By code, as far as they are given.
+    widths: Vec<f32>,
     default_width: f32,
 }
 
@@ -66,16 +67,16 @@ impl Font {
         let table = (0..=u8::MAX).map(text).collect();
         let first = entry(doc, dict, b"FirstChar").and_then(|n| n.as_i64().ok()).and_then(|n| u32::try_from(n).ok());
         let given = entry(doc, dict, b"Widths").and_then(|list| list.as_array().ok());
-        let widths: HashMap<u32, f32> = match given {
-            // Type 3 fonts measure in their own space; theirs is mostly a thousandth, too.
-            Some(list) => {
-                let list = list.iter().take(256).map(|n| number(super::resolve(doc, n)).unwrap_or(500.0));
-                (first.unwrap_or(0)..).zip(list).collect()
-            }
-            None => (32u32..).zip(HELVETICA.map(f32::from)).collect(),
-        };
         let missing = dictionary(doc, dict, b"FontDescriptor").and_then(|d| number(entry(doc, d, b"MissingWidth")?));
         let default_width = missing.unwrap_or(if given.is_some() { 0.0 } else { 556.0 });
+        let mut widths = vec![default_width; 256];
+        let list: Vec<f32> = match given {
+            // Type 3 fonts measure in their own space; theirs is mostly a thousandth, too.
+            Some(list) => list.iter().take(256).map(|n| number(super::resolve(doc, n)).unwrap_or(500.0)).collect(),
+            None => HELVETICA.map(f32::from).to_vec(),
+        };
+        let first = if given.is_some() { first.unwrap_or(0) } else { 32 };
+        widths.iter_mut().skip(index(first.into())).zip(list).for_each(|(to, width)| *to = width);
         Self { codes: Codes::Single, map, table, widths, default_width }
     }
 
@@ -91,7 +92,7 @@ impl Font {
             descendants.and_then(|list| list.first()).and_then(|font| super::resolve(doc, font).as_dict().ok());
         let default_width = descendant.and_then(|font| number(entry(doc, font, b"DW")?)).unwrap_or(1000.0);
         let list = descendant.and_then(|font| entry(doc, font, b"W")?.as_array().ok());
-        let widths = list.map(|list| cid_widths(doc, list)).unwrap_or_default();
+        let widths = list.map(|list| cid_widths(doc, list, default_width)).unwrap_or_default();
         Self { codes, map, table: Vec::new(), widths, default_width }
     }
 
@@ -102,11 +103,11 @@ impl Font {
             let (this, rest) = bytes.split_at_checked(len).unwrap_or((bytes, &[]));
             bytes = rest;
             let value = code(this);
-            let width = self.widths.get(&value).copied().unwrap_or(self.default_width);
+            let width = self.widths.get(index(value.into())).copied().unwrap_or(self.default_width);
             let space = len == 1 && value == 32;
             match (&self.codes, self.map.get(value)) {
                 (Codes::Single, _) => {
-                    let text = usize::try_from(value).ok().and_then(|at| self.table.get(at));
+                    let text = self.table.get(index(value.into()));
                     each(text.map_or("", String::as_str), width, space);
                 }
                 (_, Some(text)) => each(text, width, space),
@@ -127,9 +128,18 @@ impl Font {
     }
 }
 
-/// What a code without a name most likely is.
+/// What a code without a name most likely is: TeX's fonts have their ligatures among the control characters, at 11 in
+/// the old encoding and at 27 in the new one.
 fn fallback(byte: u8) -> String {
-    if (0x20..0x7f).contains(&byte) { char::from(byte).to_string() } else { String::new() }
+    match byte {
+        0x20..=0x7e => char::from(byte).to_string(),
+        11 | 27 => "ff".to_owned(),
+        12 | 28 => "fi".to_owned(),
+        13 | 29 => "fl".to_owned(),
+        14 | 30 => "ffi".to_owned(),
+        15 | 31 => "ffl".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// 9.7.5.2, table 118: encodings whose codes are characters of a code page.
@@ -147,24 +157,27 @@ fn predefined(name: &[u8]) -> Option<&'static encoding_rs::Encoding> {
 }
 
 /// 9.7.4.3: `first [w …]` or `first last w`.
-fn cid_widths(doc: &Document, list: &[Object]) -> HashMap<u32, f32> {
-    let mut widths = HashMap::new();
+fn cid_widths(doc: &Document, list: &[Object], default: f32) -> Vec<f32> {
+    let mut widths = Vec::new();
+    let mut put = |cid: u32, width: f32| {
+        let at = index(cid.into());
+        if at <= 0xffff {
+            widths.resize(widths.len().max(at.saturating_add(1)), default);
+            widths.iter_mut().skip(at).take(1).for_each(|to| *to = width);
+        }
+    };
     let mut items = list.iter().map(|item| super::resolve(doc, item));
     let cid = |item: &Object| item.as_i64().ok().and_then(|n| u32::try_from(n).ok());
     while let (Some(first), Some(second)) = (items.next().and_then(cid), items.next()) {
         match second {
             Object::Array(list) => {
                 let list = list.iter().map(|n| number(super::resolve(doc, n)).unwrap_or(500.0));
-                widths.extend((first..).zip(list));
+                (first..=0xffff).zip(list).for_each(|(cid, width)| put(cid, width));
             }
             last => {
                 let (Some(last), Some(width)) = (cid(last), items.next().and_then(number)) else { break };
-                let last = last.min(first.saturating_add(0xffff));
-                widths.extend((first..=last).map(|cid| (cid, width)));
+                (first..=last.min(0xffff)).for_each(|cid| put(cid, width));
             }
-        }
-        if widths.len() > 0x2_0000 {
-            break;
         }
     }
     widths

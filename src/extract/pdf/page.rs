@@ -38,9 +38,30 @@ pub(super) fn read_all(doc: &Document, found: &mut dyn Findings, fuel: &mut Fuel
         let read = reader.page(dict, fuel);
         let text = std::mem::take(&mut reader.text);
         plain::pieces(&text, None, found, fuel)?;
+        plain::pieces(&rejoined(&text), None, found, fuel)?;
         read?;
     }
     Ok(())
+}
+
+/// The words that a hyphen cuts at a line's end, whole. They are told besides the halves: whether the hyphen is the
+/// word's own is not known.
+fn rejoined(text: &str) -> String {
+    let mut words = String::new();
+    let mut lines = text.lines().peekable();
+    while let (Some(line), Some(next)) = (lines.next(), lines.peek()) {
+        let head = line.trim_end().strip_suffix(['-', '\u{2010}', '\u{ad}']);
+        let head = head
+            .and_then(|line| line.rsplit(char::is_whitespace).next())
+            .filter(|head| head.ends_with(char::is_alphabetic));
+        let tail = next.split_whitespace().next().filter(|tail| tail.starts_with(char::is_lowercase));
+        if let (Some(head), Some(tail)) = (head, tail) {
+            words.push_str(head);
+            words.push_str(tail);
+            words.push('\n');
+        }
+    }
+    words
 }
 
 type Matrix = [f32; 6];

@@ -20,13 +20,19 @@ enum Kind {
     Rare,
 }
 
-fn kind(c: char) -> Kind {
+const fn ascii_kind(c: char) -> Kind {
     match c {
         'a'..='z' => Kind::Lower,
         'A'..='Z' => Kind::Upper,
         '0'..='9' => Kind::Digit,
         ' ' | '\t' | '.' | '-' | '_' | '/' | '\\' | ':' | '@' | ',' | '=' => Kind::Mark,
-        _ if c.is_ascii() => Kind::Rare,
+        _ => Kind::Rare,
+    }
+}
+
+/// The kind of a character beyond ASCII.
+fn kind(c: char) -> Kind {
+    match c {
         '\u{c0}'..='\u{24f}' if c.is_lowercase() => Kind::Lower,
         '\u{c0}'..='\u{24f}' => Kind::Upper,
         '\u{2e80}'..='\u{d7ff}' => Kind::Other(0x2e80 >> 7),
@@ -36,7 +42,29 @@ fn kind(c: char) -> Kind {
 }
 
 const fn is_vowel(c: char) -> bool {
-    matches!(c.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y') || !c.is_ascii()
+    matches!(c.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y')
+}
+
+/// A byte's kind and whether it is a vowel, for ASCII.
+static ASCII: [(Kind, bool); 128] = ascii();
+
+const fn ascii() -> [(Kind, bool); 128] {
+    let mut table = [(Kind::Rare, false); 128];
+    let mut byte = 0u8;
+    while byte < 128 {
+        let c = byte as char;
+        #[expect(clippy::indexing_slicing, reason = "the byte is below 128")]
+        {
+            table[byte as usize] = (ascii_kind(c), is_vowel(c));
+        }
+        byte = byte.wrapping_add(1);
+    }
+    table
+}
+
+fn look(c: char) -> (Kind, bool) {
+    let ascii = usize::try_from(u32::from(c)).ok().and_then(|at| ASCII.get(at));
+    ascii.copied().unwrap_or_else(|| (kind(c), true))
 }
 
 /// True where some part of `text` weighs enough, and has a word's or a number's shape.
@@ -44,16 +72,16 @@ pub(super) fn counts(text: &str) -> bool {
     let (mut sum, mut len, mut letters, mut vowels) = (0i32, 0u32, 0u32, 0u32);
     let mut before = None;
     for c in text.chars() {
-        let this = kind(c);
-        sum = sum.saturating_add(bits(before, this));
+        let (this, vowel) = look(c);
+        sum = sum.wrapping_add(bits(before, this));
         if sum <= 0 {
             (sum, len, letters, vowels, before) = (0, 0, 0, 0, None);
             continue;
         }
-        len = len.saturating_add(1);
+        len = len.wrapping_add(1);
         if !matches!(this, Kind::Digit | Kind::Mark | Kind::Rare) {
-            letters = letters.saturating_add(1);
-            vowels = vowels.saturating_add(u32::from(is_vowel(c)));
+            letters = letters.wrapping_add(1);
+            vowels = vowels.wrapping_add(u32::from(vowel));
         }
         before = Some(this);
         let enough = if letters < 2 || vowels > 0 { ENOUGH } else { ENOUGH_WITHOUT_VOWEL };
