@@ -22,7 +22,7 @@ use tantivy::{DateTime, Index, IndexWriter, TantivyDocument, TantivyError};
 /// The index is merged into at most so many segments when a run ends: more cost search time, fewer cost the run.
 const SEGMENTS: usize = 12;
 /// Text that no lease holds back waits in tantivy's own queue of at most so many bytes a thread.
-const THREAD_MEMORY: usize = 120 << 20;
+const THREAD_MEMORY: usize = 100 << 20;
 
 /// The fields of a document.
 #[derive(Clone, Copy, Debug)]

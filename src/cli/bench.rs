@@ -146,7 +146,7 @@ impl Watch for Blind {
 fn case_of(path: &Path, case: &Path, profile: Profile, threads: usize) -> Result<u64> {
     let options = Options { profile, ..Options::default() };
     let mut locked = Locked::open(case, &options)?;
-    let run = Run { power: Power { threads, memory: 320 << 20 }, checkpoint: 2 << 30 };
+    let run = Run { power: Power { threads, memory: 128 << 20 }, checkpoint: 2 << 30 };
     ingest::index(&mut locked, &[(path.to_owned(), None)], run, &Blind(Progress::default()))?;
     Ok(locked.case.manifest.images.iter().fold(0, |sum, e| sum.saturating_add(e.seal.size)))
 }

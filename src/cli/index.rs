@@ -48,7 +48,7 @@ pub(super) struct IndexArgs {
     #[arg(long, value_delimiter = ',', default_value = "blake3,sha256,sha1,md5", value_name = "LIST")]
     hash: Vec<String>,
     /// Memory for work in flight, in MiB
-    #[arg(long, default_value_t = 320, value_name = "MIB")]
+    #[arg(long, default_value_t = 128, value_name = "MIB")]
     memory: u64,
     /// Make progress permanent after so many MiB of evidence
     #[arg(long, default_value_t = 2048, value_name = "MIB")]
