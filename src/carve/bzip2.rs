@@ -1,6 +1,7 @@
 //! bzip2: decoded to its end; every block bears a checksum.
 //!
-//! Source: the format as bzip2 1.0.8 writes it. Checked against bzip2 1.0.8.
+//! Source: the format as bzip2 1.0.8 writes it. Checked against 18 files of the benchmark image: 17 to the
+//! byte; of one a shorter stream is taken than the file is long.
 
 use super::Carved;
 use crate::bytes::{Fields, index};

@@ -1,7 +1,9 @@
 //! Mail: header lines of RFC 5322, then text to the end of the message.
 //!
 //! Sources: RFC 5322, 2.2; RFC 2046, 5.1.1 (the closing boundary). A message without parts has no end of its own: it ends
-//! where its text does. Checked against the messages of the corpus.
+//! where its text does. Checked against 160 messages of the benchmark image: 111 whole and to
+//! the byte.
+//! The reasons of the others were not all looked into.
 
 use super::{Carved, prose};
 use crate::bytes::offset;

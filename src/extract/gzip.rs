@@ -1,6 +1,6 @@
 //! gzip: the content of all its members, under the name that the first one bears.
 //!
-//! Source: RFC 1952. Checked against gzip 1.12.
+//! Source: RFC 1952. Checked against 7-Zip 16.02 by the corpus' archive truth.
 
 use super::{Findings, packed};
 use crate::bytes::Fields;

@@ -2,7 +2,7 @@
 //!
 //! Source: WHATWG HTML, 13.2.5 (tokenisation) and 13.5 (named character references), reduced to what text needs. Block
 //! tags part words, inline tags do not: `<b>wo</b>rd` is one word. A piece that stands in the content as such has its
-//! place; a word that was put together has none. Checked against html2text and the corpus' text truth.
+//! place; a word that was put together has none. Checked against the text truth of the corpus.
 
 mod entity;
 mod join;

@@ -2,7 +2,7 @@
 //!
 //! Sources: RFC 5322, RFC 2045 to 2047, read by the `mail-parser` crate. A header line or a body that stands in the
 //! message as such has its place. Attachments are decoded from their raw bytes, so that their hash is that of the file
-//! that was attached, whatever its character set. Checked against Python's email on the corpus' messages.
+//! that was attached, whatever its character set. Checked against the text truth of the corpus.
 
 use super::{Findings, MEMBER_CAP, Member, html, plain};
 use crate::bytes::{index, offset};

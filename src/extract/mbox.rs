@@ -1,7 +1,8 @@
 //! mbox: every message as a slice of the mailbox.
 //!
 //! Source: RFC 4155; Mozilla's and Unix's variants. A message starts at `From ` behind an empty line (or at the start)
-//! that header lines follow, so that a sentence beginning so does not cut a message. Checked against Python's mailbox.
+//! that header lines follow, so that a sentence beginning so does not cut a message. Checked against
+//! the text truth of the corpus.
 
 use super::{Findings, MEMBER_CAP, Member};
 use crate::bytes::offset;

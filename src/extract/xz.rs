@@ -1,6 +1,6 @@
 //! xz: the content of all its streams.
 //!
-//! Source: the .xz file format, 1.2.1. Checked against xz 5.4.
+//! Source: the .xz file format, 1.2.1. Checked only against what the same library packs.
 
 use super::{Findings, packed};
 use crate::content::Content;

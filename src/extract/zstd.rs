@@ -1,6 +1,7 @@
 //! Zstandard: the content of all its frames.
 //!
-//! Source: RFC 8878. A window of more than 128 MiB is refused, as by the `zstd` program. Checked against zstd 1.5.
+//! Source: RFC 8878. A window of more than 128 MiB is refused.
+//! Checked only against what the same library packs.
 
 use super::{Findings, packed};
 use crate::content::Content;

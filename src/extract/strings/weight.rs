@@ -1,7 +1,7 @@
 //! Whether a readable run is likely to be more than chance.
 //!
 //! Each character weighs the binary logarithm of how much likelier text than random bytes has it after the one before.
-//! The weights are rounded figures of English and German text and of program listings; `random_bytes_give_nearly_nothing`
+//! The weights are estimates, set by hand and not counted from a body of text; `random_bytes_give_nearly_nothing`
 //! next door holds the rate of false runs down.
 
 /// What the heaviest part must weigh, in bits.
