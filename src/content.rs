@@ -97,7 +97,7 @@ impl Stream {
 #[derive(Clone)]
 enum Source<'a> {
     Runs { view: View<'a>, stream: Cow<'a, Stream>, starts: Arc<[u64]> },
-    Owned(Arc<[u8]>),
+    Owned(Arc<Vec<u8>>),
     Borrowed(&'a [u8]),
 }
 
@@ -127,7 +127,7 @@ impl<'a> Content<'a> {
     /// Decoded bytes.
     pub fn owned(bytes: Vec<u8>) -> Self {
         let range = Extent::new(0, bytes.len() as u64);
-        Self { source: Source::Owned(bytes.into()), range }
+        Self { source: Source::Owned(Arc::new(bytes)), range }
     }
 
     /// Bytes that somebody else keeps.

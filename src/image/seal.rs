@@ -119,7 +119,8 @@ pub fn hashes(image: &dyn Image) -> Result<[String; 2], super::ImageError> {
 /// Where the image cannot be read.
 pub fn blake3(image: &dyn Image) -> Result<String, super::ImageError> {
     let mut hasher = blake3::Hasher::new();
-    each_part(image, 64 << 20, |bytes| {
+    // Large pieces keep all cores busy; giving the pages back after each bounds what is held.
+    each_part(image, 256 << 20, |bytes| {
         hasher.update_rayon(bytes);
         image.release();
     })?;

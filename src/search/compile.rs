@@ -1,7 +1,7 @@
 //! From a query to what the index can answer.
 
 use super::query::{Query, Value};
-use crate::index::{Fields, KEYS, tokens};
+use crate::index::{Fields, KEYS, key_range, tokens};
 use crate::text::fold;
 use std::ops::Bound;
 use tantivy::query::{
@@ -56,6 +56,7 @@ fn leaf(field: &str, value: &Value, f: &Fields) -> Box<dyn Compiled> {
         "size" => numbers(f.size, value),
         "offset" => numbers(f.offset, value),
         "mtime" => dates(f.mtime, value),
+        other if KEYS.contains(&other) => key(other, value, f),
         other => match term_field(other, f) {
             Some(field) => whole(field, value),
             None => Box::new(EmptyQuery),
@@ -73,7 +74,20 @@ fn term_field(name: &str, f: &Fields) -> Option<Field> {
         ("deleted", f.deleted),
         ("allocated", f.allocated),
     ];
-    plain.into_iter().chain(KEYS.into_iter().zip(f.keys)).find(|(n, _)| *n == name).map(|(_, field)| field)
+    plain.into_iter().find(|(n, _)| *n == name).map(|(_, field)| field)
+}
+
+/// An id or a hash, or with `*` behind it the beginning of one.
+fn key(name: &str, value: &Value, f: &Fields) -> Box<dyn Compiled> {
+    let field = KEYS.into_iter().zip(f.keys).find(|(n, _)| *n == name).map(|(_, field)| field);
+    let digits = match value {
+        Value::Words { text, .. } => Some(text.as_str()),
+        Value::Wildcard(pattern) => pattern.strip_suffix('*'),
+        _ => None,
+    };
+    let Some((field, (from, to))) = field.zip(digits.and_then(key_range)) else { return Box::new(EmptyQuery) };
+    let bound = |n| Bound::Included(Term::from_field_u64(field, n));
+    Box::new(RangeQuery::new(bound(from), bound(to)))
 }
 
 fn term(field: Field, text: &str) -> Box<dyn Compiled> {
