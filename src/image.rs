@@ -92,12 +92,15 @@ pub trait Image: Send + Sync {
     }
 }
 
+/// Evidence, or `None` where a format does not take the file.
+pub type Taken = Result<Option<Box<dyn Image>>, ImageError>;
+
 /// A row of the table of containers.
 pub struct Format {
     /// Its name.
     pub name: &'static str,
     /// Opens the evidence if it is of this kind; `Ok(None)` if it is not.
-    pub open: fn(&Path) -> Result<Option<Box<dyn Image>>, ImageError>,
+    pub open: fn(&Path) -> Taken,
 }
 
 /// Opens evidence with the first format that takes it.

@@ -53,14 +53,15 @@ pub(super) fn run(args: &DemoArgs, _common: &Common) -> Result<ExitCode> {
     println!("\n# that hit's bytes, read from the disk at byte {at}");
     step(&["show", &id, "--hits", query, "--hex", "-c", &case])?;
     step(&["verify", "-c", &case])?;
+    let evidex = std::env::args().next().unwrap_or_else(|| "evidex".to_owned());
     println!("\nTry next:");
     for command in [
-        format!("evidex files --deleted -c {case}"),
-        format!("evidex files --status damaged --json -c {case}"),
-        format!("evidex search 'iban OR account' --sort offset -c {case}"),
-        format!("evidex show {id} -c {case}"),
-        format!("evidex extract --query 'kind:carved' --to {}/carved -c {case}", args.to.display()),
-        "evidex index YOUR.dd && evidex search WORDS -c YOUR.dd.case".to_owned(),
+        format!("{evidex} files --deleted -c {case}"),
+        format!("{evidex} files --status damaged --json -c {case}"),
+        format!("{evidex} search 'iban OR account' --sort offset -c {case}"),
+        format!("{evidex} show {id} -c {case}"),
+        format!("{evidex} extract --query 'kind:carved' --to {}/carved -c {case}", args.to.display()),
+        format!("{evidex} index YOUR.dd && {evidex} search WORDS -c YOUR.dd.case"),
     ] {
         println!("  {command}");
     }

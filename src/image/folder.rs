@@ -3,7 +3,7 @@
 //! Symbolic links are listed with their target and never followed; devices, sockets and pipes are listed and never
 //! opened. Files are read with `pread`, not mapped: a folder may hold more files than a process may map.
 
-use super::{Image, ImageError, Kind};
+use super::{Image, ImageError, Kind, Taken};
 use crate::bytes::index;
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
@@ -61,7 +61,7 @@ struct Folder {
 ///
 /// # Errors
 /// Where the folder itself cannot be read.
-pub fn open(path: &Path) -> Result<Option<Box<dyn Image>>, ImageError> {
+pub fn open(path: &Path) -> Taken {
     let io = |source| ImageError::Io { path: path.to_owned(), source, hint: "check the path" };
     if !std::fs::metadata(path).map_err(io)?.is_dir() {
         return Ok(None);

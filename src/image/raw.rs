@@ -4,7 +4,7 @@
 //! missing segment: an image with a hole in it is not passed off as whole.
 
 use super::map::{Map, size_of};
-use super::{Image, ImageError};
+use super::{Image, ImageError, Taken};
 use crate::bytes::index;
 use crate::extent::Extent;
 use std::borrow::Cow;
@@ -26,7 +26,7 @@ struct Raw {
 ///
 /// # Errors
 /// Where a segment is missing, empty or cannot be read.
-pub fn open(path: &Path) -> Result<Option<Box<dyn Image>>, ImageError> {
+pub fn open(path: &Path) -> Taken {
     let meta = std::fs::metadata(path).map_err(|source| io_error(path, source))?;
     if meta.is_dir() {
         return Ok(None);

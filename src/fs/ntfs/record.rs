@@ -127,7 +127,7 @@ impl<'r> Attribute<'r> {
             return None;
         }
         let length = index(record.bytes.le32(at.checked_add(4)?)?.into());
-        let bytes = record.bytes.span(at, length).filter(|b| b.len() >= 16 && length % 8 == 0)?;
+        let bytes = record.bytes.span(at, length).filter(|b| b.len() >= 16 && length.is_multiple_of(8))?;
         Some(Self { kind, id: bytes.le16(14)?, flags: bytes.le16(12)?, at, record, bytes })
     }
 
