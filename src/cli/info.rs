@@ -1,15 +1,17 @@
 //! `evidex info`: what an image holds: container, partitions, file systems, damage. Needs no case.
 
 use super::{Common, output};
+use crate::content::Content;
 use crate::fault::Fault;
 use crate::fs::{self, Facts};
 use crate::image::{self, View};
+use crate::plan::{self, Task};
 use crate::text::printable;
 use crate::volume::{self, Volume, VolumeKind};
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +19,9 @@ use std::process::ExitCode;
 pub(super) struct InfoArgs {
     /// A disk image (the first segment of a split one), a block device or a folder
     image: PathBuf,
+    /// List all entries of its file systems, with their places
+    #[arg(long)]
+    list: bool,
 }
 
 /// A volume and what was found in it.
@@ -29,6 +34,9 @@ struct Row {
 pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let image = image::open(&args.image)?;
     let disk = View::whole(image.as_ref());
+    if args.list {
+        return list(disk, common);
+    }
     let layout = volume::divide(disk);
     let rows: Vec<Row> = layout.volumes.iter().map(|v| look(disk, v)).collect();
     let mut faults: Vec<&Fault> = layout.faults.iter().collect();
@@ -50,6 +58,39 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     for fault in faults {
         writeln!(out, "damaged: {}", printable(&fault.to_string()))?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line an entry: volume, `-` for what is deleted, metadata address, size, path, and where the content lies.
+fn list(disk: View<'_>, common: &Common) -> Result<ExitCode> {
+    let plan = plan::plan(disk);
+    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    for unit in &plan.units {
+        let (Task::Entry(entry), Some(found)) = (&unit.task, plan.volumes.get(unit.volume)) else { continue };
+        let number = found.volume.number;
+        let content = Content::new(disk.sub(found.volume.extent), &entry.stream);
+        let extents = content.extents().unwrap_or_default();
+        if common.json {
+            let place = |(offset, length): &(Option<u64>, u64)| json!({"offset": offset, "length": length});
+            let extents: Vec<Value> = extents.iter().map(place).collect();
+            output::json(
+                &mut out,
+                &json!({"volume": number, "inode": entry.inode, "deleted": !entry.allocated,
+                "size": entry.stream.size, "path": entry.path, "extents": extents}),
+            )?;
+            continue;
+        }
+        let mark = if entry.allocated { ' ' } else { '-' };
+        write!(out, "vol{number} {mark} {:<14} {:>12} {}", entry.inode, entry.stream.size, printable(&entry.path))?;
+        for (offset, length) in extents {
+            match offset {
+                Some(at) => write!(out, " {at}+{length}")?,
+                None => write!(out, " hole+{length}")?,
+            }
+        }
+        writeln!(out)?;
+    }
+    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
