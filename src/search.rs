@@ -1,5 +1,6 @@
 //! Searching a case: a query goes to the index, what it names is read again from the evidence.
 
+pub mod bound;
 pub mod compile;
 pub mod hits;
 pub mod query;

@@ -244,6 +244,10 @@ impl<'a> Worker<'a> {
     /// Does everything to one content: its item, then its members' items.
     fn examine(&self, mut item: Artifact, content: &Content<'_>, depth: usize, fuel: &mut Fuel, done: &mut Done) {
         self.hash(&mut item, content);
+        if item.status == Status::Skipped {
+            done.items.push(item);
+            return;
+        }
         let head = content.prefix(identify::HEAD);
         let identity = identify::identify(&head, content.size());
         drop(head);
@@ -265,7 +269,7 @@ impl<'a> Worker<'a> {
         let holes = item.extents.iter().filter(|s| s.offset.is_none()).fold(0u64, |n, s| n.saturating_add(s.length));
         if holes > MAX_HOLE && holes / 64 > item.size.saturating_sub(holes) {
             item.degrade(Status::Skipped);
-            item.note = Some(format!("{holes} of its {} bytes are a hole; it was not hashed", item.size));
+            item.note = Some(format!("{holes} of its {} bytes are a hole; it was neither hashed nor read", item.size));
             return;
         }
         let mut hasher = Hasher::new(&self.options.hashes);

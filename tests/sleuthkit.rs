@@ -43,9 +43,9 @@ fn sleuthkit(disk: &str, sector: u64) -> Outcome<BTreeMap<String, Option<String>
 }
 
 /// What the two see differently by design: The Sleuth Kit lists the indexes of NTFS's own files (`$Secure:$SII`) as if
-/// they were streams, gives no bytes for the stream that maps bad clusters, and lists FAT's volume label as a file.
+/// they were streams, and FAT's volume label as a file.
 fn by_design(path: &str) -> bool {
-    let internal = ["/$Extend/", "/$Secure", "/$BadClus:$Bad"].iter().any(|p| path.starts_with(p));
+    let internal = ["/$Extend/", "/$Secure"].iter().any(|p| path.starts_with(p));
     internal || path.ends_with(" (Volume Label Entry)")
 }
 

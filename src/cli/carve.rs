@@ -7,7 +7,7 @@ use crate::hash::{Algorithm, Hasher};
 use crate::image::{self, View};
 use crate::pipeline::sweep::{self, Found};
 use crate::plan::{self, Task};
-use crate::search::compile::number;
+use crate::search::bound::number;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};

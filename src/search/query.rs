@@ -306,9 +306,9 @@ impl<'q> Parser<'q> {
     fn check_bound(&self, field: &str, bound: &str) -> Result<(), QueryError> {
         let (fits, expected) = match field {
             "mtime" => {
-                (super::compile::day_or_time(bound).is_some(), "a date such as 2024-01-31 or 2024-01-31T12:00:00Z")
+                (super::bound::day_or_time(bound).is_some(), "a date such as 2024-01-31 or 2024-01-31T12:00:00Z")
             }
-            _ => (super::compile::number(bound).is_some(), "a number of bytes such as 1000, 64K or 2M"),
+            _ => (super::bound::number(bound).is_some(), "a number of bytes such as 1000, 64K or 2M"),
         };
         if fits { Ok(()) } else { Err(self.error(format!("before this, {field}: expected {expected}"))) }
     }

@@ -15,6 +15,9 @@ const TAG_MOUNT_POINT: u32 = 0xa000_0003;
 const TAG_SYMLINK: u32 = 0xa000_000c;
 const TAG_WOF: u32 = 0x8000_0017;
 
+/// The record of `$BadClus`.
+const BAD_CLUSTERS: u64 = 8;
+
 /// A `$DATA` attribute, put together from its pieces.
 struct Data {
     name: String,
@@ -39,6 +42,9 @@ pub(super) fn entries(ntfs: &Ntfs<'_>, record: &Record) -> Vec<Entry> {
     let mut streams = data_attributes(ntfs, &records);
     if reparse.as_ref().is_some_and(|r| r.tag == TAG_WOF) {
         hide_wof(&mut streams);
+    }
+    if record.number == BAD_CLUSTERS {
+        streams.iter_mut().for_each(keep_bad_clusters);
     }
     let names = names(records.iter());
     let draft = draft(ntfs, record, &records, names.first(), reparse);
@@ -210,6 +216,13 @@ fn hide_wof(streams: &mut [Data]) {
         data.stream.runs.clear();
         data.fault = Some("its content is compressed by the Windows Overlay Filter, which is not read".to_owned());
     }
+}
+
+/// `$BadClus:$Bad` is as large as the volume and all hole, but for the clusters that are bad: those are its content.
+fn keep_bad_clusters(data: &mut Data) {
+    data.stream.runs.retain(|run| matches!(run, Run::Data(_)));
+    data.stream.size = stored(&data.stream).fold(0, |sum, extent| sum.saturating_add(extent.len));
+    data.stream.valid = data.stream.size;
 }
 
 fn parse_reparse(value: &[u8]) -> Option<Reparse> {
