@@ -11,10 +11,19 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("evidex: {}", evidex::text::printable(&format!("{error:#}")));
+            eprintln!("evidex: {}", evidex::text::printable(&sentence(&error)));
             ExitCode::from(2)
         }
     }
+}
+
+/// The error and its causes in one line; a cause that the error already tells is not told again.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        told if told.contains(&cause) => told.to_owned(),
+        told => format!("{told}: {cause}"),
+    })
 }
 
 /// A panic in a parser is caught, and recorded on the item; it is not for the terminal.

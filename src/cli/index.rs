@@ -5,6 +5,7 @@ use super::{Common, output};
 use crate::case::ingest::{self, Run};
 use crate::case::{Case, Locked};
 use crate::hash::Algorithm;
+use crate::image;
 use crate::pipeline::{self, Power};
 use crate::plan::Space;
 use crate::work::{Options, Profile};
@@ -64,6 +65,10 @@ pub(super) fn run(args: &IndexArgs, common: &Common) -> Result<ExitCode> {
     let options = Options { profile: profile(args.profile), hashes: algorithms(&args.hash)? };
     let dir = args.case.clone().unwrap_or_else(|| default_case(&args.images));
     refuse_inside(&dir, &args.images)?;
+    // What cannot be opened leaves no case behind.
+    for path in args.images.iter().filter(|path| !path.is_dir()) {
+        image::open(path)?;
+    }
     let start = Instant::now();
     let mut locked = Locked::open(&dir, &options)?;
     let threads = args.threads.unwrap_or_else(cores).max(1);

@@ -101,13 +101,16 @@ fn text(searcher: &Searcher, item: &Artifact, out: &mut impl Write) -> Result<()
 }
 
 fn write_text(item: &Artifact, content: &Content<'_>, out: &mut impl Write) -> io::Result<()> {
-    for part in 0..item.text_parts {
-        for line in derive::text_part(item, content, part).body.lines() {
+    let mut outcome = Ok(());
+    let parts: Vec<u32> = (0..item.text_parts).collect();
+    derive::text_parts(item, content, &parts, &mut |_, text| {
+        outcome = text.body.lines().try_for_each(|line| {
             let cells: Vec<_> = line.split('\t').map(printable).collect();
-            writeln!(out, "{}", cells.join("\t"))?;
-        }
-    }
-    Ok(())
+            writeln!(out, "{}", cells.join("\t"))
+        });
+        outcome.is_ok()
+    });
+    outcome
 }
 
 /// Calls `take` with all bytes of an item, in order.

@@ -58,13 +58,12 @@ enum Pattern {
 pub fn in_item(item: &Artifact, content: &Content<'_>, parts: &[u32], query: &Query, limit: usize) -> Hits {
     let patterns: Vec<Pattern> = query.leaves().into_iter().filter_map(pattern).collect();
     let mut hits = Hits::default();
-    for part in parts {
-        let text = derive::text_part(item, content, *part);
+    derive::text_parts(item, content, parts, &mut |part, text| {
         for (from, to) in find(&text.body, &patterns) {
-            let hit = hit(&text, content, *part, from, to);
+            let hit = hit(&text, content, part, from, to);
             // Pieces of raw space overlap: a hit belongs to the piece in which it begins.
             let raw = matches!(item.kind, Kind::Unallocated | Kind::Slack);
-            let end = u64::from(*part).saturating_add(1).saturating_mul(TEXT_STEP);
+            let end = u64::from(part).saturating_add(1).saturating_mul(TEXT_STEP);
             if raw && hit.content_offset.is_some_and(|at| at >= end) {
                 continue;
             }
@@ -73,10 +72,11 @@ pub fn in_item(item: &Artifact, content: &Content<'_>, parts: &[u32], query: &Qu
             }
             hits.list.push(hit);
             if hits.list.len() >= limit {
-                return hits;
+                return false;
             }
         }
-    }
+        true
+    });
     hits
 }
 

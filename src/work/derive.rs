@@ -26,17 +26,22 @@ pub fn with_content(disk: View<'_>, top: &Artifact, steps: &[u32], take: &mut dy
     finder.found
 }
 
-/// Part `part` of an item's text.
-pub fn text_part(item: &Artifact, content: &Content<'_>, part: u32) -> Text {
+/// Calls `take` with the given parts of an item's text, in order, until it says `false`. `parts` are sorted; the content
+/// is read through once, however many they are.
+pub fn text_parts(item: &Artifact, content: &Content<'_>, parts: &[u32], take: &mut dyn FnMut(u32, Text) -> bool) {
     if matches!(item.kind, Kind::Unallocated | Kind::Slack) {
-        return space_text(content, part.into());
+        let _ = parts.iter().all(|part| take(*part, space_text(content, (*part).into())));
+        return;
     }
+    let Some(last) = parts.last() else { return };
     let identity = identify(&content.prefix(HEAD), content.size());
-    let mut sink = Sink { wanted: part, parts: Parts::default(), found: None };
+    let mut sink = Sink { wanted: parts, last: *last, parts: Parts::default(), open: true, take };
     let mut fuel = fuel_for(content.size());
     let _ = guarded(|| read_out(content, &identity, &mut sink, &mut fuel));
-    let last = sink.parts.close();
-    sink.found.or_else(|| (last.0 == part).then_some(last.1)).unwrap_or_default()
+    let (number, text) = sink.parts.close();
+    if sink.open {
+        sink.give(number, text);
+    }
 }
 
 /// Walks down to one member.
@@ -82,22 +87,31 @@ impl Findings for Finder<'_> {
     fn encrypted(&mut self) {}
 }
 
-/// Keeps one part of the text.
-struct Sink {
-    wanted: u32,
+/// Hands on the parts that are wanted.
+struct Sink<'s> {
+    wanted: &'s [u32],
+    last: u32,
     parts: Parts,
-    found: Option<Text>,
+    /// False once nothing more is wanted.
+    open: bool,
+    take: &'s mut dyn FnMut(u32, Text) -> bool,
 }
 
-impl Findings for Sink {
-    fn text(&mut self, piece: &str, place: Option<Place>) -> Result<(), Spent> {
-        match self.parts.push(piece, place) {
-            Some((number, text)) if number == self.wanted => {
-                self.found = Some(text);
-                Err(Spent)
-            }
-            _ => Ok(()),
+impl Sink<'_> {
+    fn give(&mut self, number: u32, text: Text) {
+        if self.wanted.binary_search(&number).is_ok() {
+            self.open = (self.take)(number, text);
         }
+        self.open &= number < self.last;
+    }
+}
+
+impl Findings for Sink<'_> {
+    fn text(&mut self, piece: &str, place: Option<Place>) -> Result<(), Spent> {
+        if let Some((number, text)) = self.parts.push(piece, place) {
+            self.give(number, text);
+        }
+        if self.open { Ok(()) } else { Err(Spent) }
     }
 
     fn member(&mut self, _: Member<'_>, _: &mut Fuel) -> Result<(), Spent> {
