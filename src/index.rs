@@ -137,11 +137,13 @@ pub struct Checkpoint {
     pub units: Option<u64>,
     /// Where the journal stands.
     pub journal: Position,
+    /// Items and faults in the journal before this image.
+    pub before: [u64; 2],
 }
 
 impl Checkpoint {
     /// Before the first image.
-    pub const START: Self = Self { image: 0, units: None, journal: Position::START };
+    pub const START: Self = Self { image: 0, units: None, journal: Position::START, before: [0; 2] };
 }
 
 /// Opens the index in `dir`, or makes one.

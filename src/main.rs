@@ -5,13 +5,22 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Parsers recurse into what they distrust, in commands that read an item again, too.
+const STACK: usize = 64 << 20;
+
 fn main() -> ExitCode {
-    quiet_workers();
-    match evidex::cli::run() {
-        Ok(code) => code,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
+    quiet_parsers();
+    let command = std::thread::Builder::new().stack_size(STACK).spawn(evidex::cli::run);
+    match command.map(std::thread::JoinHandle::join) {
+        Ok(Ok(Ok(code))) => code,
+        Ok(Ok(Err(error))) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Ok(Ok(Err(error))) => {
             eprintln!("evidex: {}", evidex::text::printable(&sentence(&error)));
+            ExitCode::from(2)
+        }
+        Ok(Err(_)) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("evidex: no thread could be started: {error}");
             ExitCode::from(2)
         }
     }
@@ -27,11 +36,10 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 /// A panic in a parser is caught, and recorded on the item; it is not for the terminal.
-fn quiet_workers() {
+fn quiet_parsers() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let worker = std::thread::current().name().is_some_and(|name| name.starts_with("worker"));
-        if !worker {
+        if !evidex::work::is_guarded() {
             usual(panic);
         }
     }));

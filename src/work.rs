@@ -21,6 +21,7 @@ use crate::plan::{Found, Piece, Task, Unit};
 use crate::text::Text;
 use members::Collector;
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -145,7 +146,7 @@ impl<'a> Worker<'a> {
         }
         if let Some((status, note)) = unreadable_entry(entry) {
             item.status = status;
-            item.note = Some(item.note.map_or_else(|| note.to_owned(), |first| format!("{first}; {note}")));
+            item.note.get_or_insert_with(|| note.to_owned());
             done.items.push(item);
             return;
         }
@@ -368,9 +369,21 @@ pub fn read_out(
     }
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True in a thread that is in a parser whose panic is caught: nobody needs to hear of it.
+pub fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
 /// Calls a parser; a panic becomes `Err` with what it said.
 pub fn guarded<R>(call: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+    let outer = GUARDED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    GUARDED.set(outer);
+    outcome.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         text.unwrap_or("for an unknown reason").to_owned()
     })

@@ -83,7 +83,11 @@ fn add(case: &mut Case, path: &Path, name: Option<&str>) -> Result<(), CaseError
     let name = name.map_or(own, str::to_owned);
     if let Some(known) = case.manifest.images.iter_mut().find(|e| e.name == name) {
         if let Some(what) = seal.differs_from(&known.seal) {
-            let what = format!("{what}: it is not what this case began with; index it into another case with -c");
+            let what = if known.path == path {
+                format!("{what}: it is not what this case began with; index it into another case with -c")
+            } else {
+                format!("other evidence of this case is called {name}, too: give this one a name with --name")
+            };
             return Err(CaseError::Refused(format!("{}: {what}", path.display())));
         }
         known.path = path;
@@ -109,7 +113,8 @@ fn one(
     let evidence = case.manifest.images.get(row).cloned().ok_or_else(missing)?;
     let image = image::open(&evidence.path)?;
     let image = image.as_ref();
-    if let Some(what) = Seal::take(image).differs_from(&evidence.seal) {
+    let seal = Seal::take(image);
+    if let Some(what) = seal.differs_from(&evidence.seal) {
         let path = evidence.path.display();
         return Err(CaseError::Refused(format!("{path}: {what} since indexing began: index it into another case")));
     }
@@ -129,6 +134,7 @@ fn one(
     if checkpoint.units.is_none() {
         scribe.journal.append(&Record::Image(image_record(number, image, &plan)))?;
         scribe.checkpoint.units = Some(0);
+        scribe.checkpoint.before = [checkpoint.journal.items, checkpoint.journal.faults];
     }
     let worker = Worker::new(View::whole(image), number, &plan.volumes, &plan.units, &case.manifest.options);
     let hashes = || seal::hashes(image);
@@ -139,7 +145,7 @@ fn one(
     });
     outcome?;
     let [blake3, sha256] = hashes?;
-    let changed = broken(&evidence.seal, image, &blake3)?;
+    let changed = broken(&seal, image, &blake3)?;
     let record = seal_record(number, image, &plan, &scribe, blake3, sha256);
     let checkpoint = scribe.finish(index, record.clone())?;
     watch.end();
@@ -208,13 +214,13 @@ fn seal_record(
     sha256: String,
 ) -> SealRecord {
     let unreadable = image.unreadable();
-    let position = scribe.journal.position();
+    let (position, [items, faults]) = (scribe.journal.position(), scribe.checkpoint.before);
     SealRecord {
         image: number,
         blake3,
         sha256,
-        items: position.items,
-        faults: position.faults,
+        items: position.items.saturating_sub(items),
+        faults: position.faults.saturating_sub(faults),
         bytes: plan.space(&unreadable),
         unreadable: unreadable.iter().map(|e| [e.start, e.len]).collect(),
     }

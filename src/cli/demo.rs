@@ -20,6 +20,9 @@ const SEARCHES: [(&str, &str); 4] = [
     ("a file in an archive in an archive", "kind:member passphrase"),
 ];
 
+/// Says that a folder was made here, and may be made anew.
+const MARK: &str = ".evidex-demo";
+
 #[derive(Args)]
 pub(super) struct DemoArgs {
     /// The folder to work in, made anew
@@ -29,13 +32,13 @@ pub(super) struct DemoArgs {
 
 pub(super) fn run(args: &DemoArgs, _common: &Common) -> Result<ExitCode> {
     if args.to.exists() {
-        let ours = args.to.join("disk.dd").exists() && args.to.join("case").exists();
-        if !ours {
+        if !args.to.join(MARK).exists() {
             bail!("{}: is there already and not ours: choose another folder with --to", args.to.display());
         }
         std::fs::remove_dir_all(&args.to)?;
     }
     std::fs::create_dir_all(&args.to).with_context(|| args.to.display().to_string())?;
+    File::create(args.to.join(MARK))?;
     let image = unpack(&args.to)?;
     let case = args.to.join("case");
     let (image, case) = (image.display().to_string(), case.display().to_string());

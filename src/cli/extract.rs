@@ -2,7 +2,7 @@
 
 use super::show::each_part;
 use super::{CaseArgs, Common, found, open_case, output};
-use crate::artifact::{Artifact, Kind};
+use crate::artifact::{Artifact, Kind, Status};
 use crate::hash::{Algorithm, Hasher};
 use crate::search::query::{Query, parse};
 use crate::search::{Searcher, Sort};
@@ -51,7 +51,7 @@ pub(super) fn run(args: &ExtractArgs, common: &Common) -> Result<ExitCode> {
                 written = written.saturating_add(1);
                 let path = path.strip_prefix(&root).unwrap_or(path);
                 json!({"id": item.id, "provenance": output::provenance(item, image), "file": path, "size": item.size,
-                       "sha256": sha256, "matches": whole})
+                       "sha256": sha256, "matches": whole, "status": item.status.name(), "recovered": item.recovered})
             }
             Err(error) => {
                 failed = failed.saturating_add(1);
@@ -104,10 +104,26 @@ fn prepare(to: &Path, searcher: &Searcher) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Writes one item; gives where, the SHA-256 of what was written, and whether that is the recorded one.
-fn write(searcher: &Searcher, item: &Artifact, root: &Path) -> Result<(PathBuf, String, bool)> {
+/// Writes one item; gives where, the SHA-256 of what was written, and whether that is the recorded one, if one was.
+fn write(searcher: &Searcher, item: &Artifact, root: &Path) -> Result<(PathBuf, String, Option<bool>)> {
+    if matches!(item.kind, Kind::Directory | Kind::Special) {
+        bail!("a {} has no content", item.kind.name());
+    }
+    if item.status == Status::Skipped {
+        bail!("{}", item.note.as_deref().unwrap_or("it was left out when the case was made"));
+    }
     let path = place(item, root)?;
-    let mut file = BufWriter::new(File::create_new(&path).with_context(|| path.display().to_string())?);
+    let outcome = fill(searcher, item, &path);
+    if outcome.is_err() {
+        // Nothing that is not what it is called stays there.
+        let _ = fs::remove_file(&path);
+    }
+    let (sha256, matches) = outcome?;
+    Ok((path, sha256, matches))
+}
+
+fn fill(searcher: &Searcher, item: &Artifact, path: &Path) -> Result<(String, Option<bool>)> {
+    let mut file = BufWriter::new(File::create_new(path).with_context(|| path.display().to_string())?);
     let mut hasher = Hasher::new(&[Algorithm::Sha256]);
     each_part(searcher, item, |part| {
         hasher.update(part);
@@ -115,14 +131,11 @@ fn write(searcher: &Searcher, item: &Artifact, root: &Path) -> Result<(PathBuf, 
     })?;
     file.flush()?;
     let sha256 = hasher.finish().sha256.unwrap_or_default();
-    let whole = item.hashes.sha256.as_ref().is_none_or(|recorded| *recorded == sha256);
-    if !whole {
-        bail!(
-            "{}: what was written is not what was indexed: `evidex verify` tells whether the evidence changed",
-            path.display()
-        );
+    let matches = item.hashes.sha256.as_ref().map(|recorded| *recorded == sha256);
+    if matches == Some(false) {
+        bail!("its bytes are not what was indexed: `evidex verify` tells whether the evidence changed");
     }
-    Ok((path, sha256, item.hashes.sha256.is_some()))
+    Ok((sha256, matches))
 }
 
 /// `ROOT/vol1/Documents/a.zip!/letter.txt`: every part made harmless, and nothing followed that is a link.

@@ -133,7 +133,7 @@ fn csv_row(item: &Artifact, image: &str) -> String {
         item.status.name().to_owned(),
         output::provenance(item, image),
     ];
-    fields.iter().map(|f| output::csv(f)).collect::<Vec<_>>().join(",")
+    fields.iter().map(|f| output::csv(&crate::text::printable(f)).into_owned()).collect::<Vec<_>>().join(",")
 }
 
 /// How many items of each sort a case holds.

@@ -40,6 +40,11 @@ pub fn open(path: &Path) -> Taken {
             return Err(unfit(&path, "is empty".to_owned(), "check how the image was made or copied"));
         }
         let map = Map::new(file, len).map_err(|source| io_error(&path, source))?;
+        if let Some(name) = container(map.bytes()).filter(|_| segments.is_empty()) {
+            let hint =
+                "this version reads raw images: convert it (ewfexport, qemu-img convert -O raw), or choose another";
+            return Err(unfit(&path, format!("is a container of the kind {name}, not a raw image"), hint));
+        }
         segments.push(Segment { start: size, path, map });
         size = size.saturating_add(len);
     }
@@ -83,6 +88,23 @@ impl Image for Raw {
     fn files(&self) -> Vec<PathBuf> {
         self.segments.iter().map(|s| s.path.clone()).collect()
     }
+}
+
+/// The container that a file is by its first bytes: read as raw it would be an image without a single file.
+fn container(bytes: &[u8]) -> Option<&'static str> {
+    let kinds: [(&[u8], &str); 10] = [
+        (b"EVF\x09\x0d\x0a\xff\x00", "EWF (E01)"),
+        (b"LVF\x09\x0d\x0a\xff\x00", "EWF (L01)"),
+        (b"EVF2\x0d\x0a\x81\x00", "EWF2 (Ex01)"),
+        (b"AFF10\x0d\x0a\x00", "AFF"),
+        (b"QFI\xfb", "QCOW"),
+        (b"KDMV", "VMDK"),
+        (b"# Disk DescriptorFile", "VMDK"),
+        (b"vhdxfile", "VHDX"),
+        (b"conectix", "VHD"),
+        (b"<<< Oracle VM VirtualBox Disk Image >>>", "VDI"),
+    ];
+    kinds.into_iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| name)
 }
 
 /// `first` and the segments that follow it, in order; only `first` where its name does not number it.

@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 /// What one file of the evidence looked like.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedFile {
-    /// Its path.
-    pub path: PathBuf,
+    /// Its path, for people: what is no UTF-8 in it is replaced.
+    pub path: String,
+    /// Its path; known in the run that took the seal.
+    #[serde(skip)]
+    place: PathBuf,
     /// Its size in bytes; 0 for a device.
     pub size: u64,
     /// Time of its last change, in nanoseconds since 1970.
@@ -45,13 +48,14 @@ impl Seal {
         self.files.iter().any(|f| f.device)
     }
 
-    /// What is no longer as it was, one sentence a file; empty where the seal holds.
+    /// What is no longer as it was, one sentence a file; empty where the seal holds. To be asked of a seal that this run
+    /// has taken itself.
     pub fn broken(&self) -> Vec<String> {
         let inode = |was: &SealedFile, is: &SealedFile| {
-            (was.ctime != is.ctime).then(|| format!("{}: its inode changed", was.path.display()))
+            (was.ctime != is.ctime).then(|| format!("{}: its inode changed", was.path))
         };
         let check = |was: &SealedFile| {
-            let is = look(&was.path);
+            let is = look(&was.place);
             difference(was, &is).or_else(|| inode(was, &is))
         };
         self.files.iter().filter_map(check).collect()
@@ -68,7 +72,8 @@ impl Seal {
 }
 
 fn look(path: &Path) -> SealedFile {
-    let gone = SealedFile { path: path.to_owned(), size: 0, mtime: 0, ctime: 0, device: false };
+    let (name, place) = (path.to_string_lossy().into_owned(), path.to_owned());
+    let gone = SealedFile { path: name, place, size: 0, mtime: 0, ctime: 0, device: false };
     let Ok(meta) = std::fs::metadata(path) else { return gone };
     let nanos = |s: i64, n: i64| i128::from(s).saturating_mul(1_000_000_000).saturating_add(i128::from(n));
     let device = meta.file_type().is_block_device();
@@ -81,7 +86,7 @@ fn look(path: &Path) -> SealedFile {
 }
 
 fn difference(was: &SealedFile, is: &SealedFile) -> Option<String> {
-    let path = was.path.display();
+    let path = &was.path;
     if was.size != is.size {
         return Some(format!("{path}: its size was {} and is {}", was.size, is.size));
     }

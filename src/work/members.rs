@@ -132,6 +132,7 @@ impl Findings for Collector<'_, '_> {
             // Only part of it was decoded: those bytes' hash is not the member's.
             if let Some(item) = self.done.items.get_mut(row).filter(|_| damaged) {
                 item.hashes = crate::hash::Hashes::default();
+                item.note.get_or_insert_with(|| "only part of it could be decoded".to_owned());
             }
         }
         if self.step >= MAX_MEMBERS || fuel.left() == 0 { Err(Spent) } else { Ok(()) }
