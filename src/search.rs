@@ -14,6 +14,7 @@ use crate::record::Reader;
 use crate::work::derive;
 use query::Query;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use tantivy::collector::{Collector, SegmentCollector};
@@ -80,6 +81,7 @@ struct Row {
 }
 
 /// The items of a result, their documents put together.
+#[derive(Clone, Debug)]
 struct Group {
     record: u64,
     score: f32,
@@ -108,52 +110,103 @@ impl Searcher {
     /// # Errors
     /// Where the index or the journal cannot be read.
     pub fn find(&self, query: &Query, sort: Sort, offset: usize, limit: usize) -> Result<Page, CaseError> {
-        let compiled = compile::compile(query, &self.fields);
-        let rows = self.reader.searcher().search(&compiled, &Rows { sort })?;
-        let mut groups = group(rows);
+        let mut groups: Vec<Group> = self.answer(query, None, sort)?.into_values().collect();
         match sort {
             Sort::Score => groups.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.record.cmp(&b.record))),
             Sort::Size | Sort::Mtime => groups.sort_by_key(|g| (std::cmp::Reverse(g.key), g.record)),
             Sort::Offset => groups.sort_by_key(|g| (g.key, g.record)),
             Sort::Item | Sort::Path => groups.sort_by_key(|g| g.record),
         }
-        if query.has_exact() || sort == Sort::Path {
-            return self.filtered(query, groups, sort, offset, limit);
-        }
         let total = groups.len();
+        if sort == Sort::Path {
+            let mut all = groups.into_iter().map(|g| self.load(g)).collect::<Result<Vec<_>, _>>()?;
+            all.sort_by(|a, b| (&a.item.path, &a.item.steps).cmp(&(&b.item.path, &b.item.steps)));
+            return Ok(Page { total, matches: all.into_iter().skip(offset).take(limit).collect() });
+        }
         let wanted = groups.into_iter().skip(offset).take(limit);
         let matches = wanted.map(|g| self.load(g)).collect::<Result<_, _>>()?;
         Ok(Page { total, matches })
     }
 
-    /// The same where the index alone cannot tell: every candidate is read.
-    fn filtered(
-        &self,
-        query: &Query,
-        groups: Vec<Group>,
-        sort: Sort,
-        offset: usize,
-        limit: usize,
-    ) -> Result<Page, CaseError> {
-        let mut matches = Vec::new();
-        for group in groups {
-            let found = self.load(group)?;
-            if !query.has_exact() || self.holds_exactly(query, &found) {
-                matches.push(found);
+    /// The items that a query names, by their number. The index answers for parts of texts; what is asked for together
+    /// may stand in different parts of one item, so operators work on items. Fields that all parts of an item share
+    /// narrow the questions down beforehand (`within`).
+    fn answer(&self, query: &Query, within: Option<&Query>, sort: Sort) -> Result<Items, CaseError> {
+        match query {
+            Query::And(all) => self.all_of(all, within, sort),
+            Query::Or(any) => any.iter().try_fold(Items::new(), |mut found, one| {
+                for (number, group) in self.answer(one, within, sort)? {
+                    join(&mut found, number, group);
+                }
+                Ok(found)
+            }),
+            Query::Not(inner) => {
+                let mut rest = self.answer(&Query::All, within, sort)?;
+                for number in self.answer(inner, within, sort)?.keys() {
+                    rest.remove(number);
+                }
+                Ok(rest)
             }
+            Query::All | Query::Leaf { .. } => self.leaf(query, within, sort),
         }
-        if sort == Sort::Path {
-            matches.sort_by(|a, b| (&a.item.path, &a.item.steps).cmp(&(&b.item.path, &b.item.steps)));
-        }
-        let total = matches.len();
-        Ok(Page { total, matches: matches.into_iter().skip(offset).take(limit).collect() })
     }
 
-    fn holds_exactly(&self, query: &Query, found: &Match) -> bool {
-        query.exact_leaves().iter().all(|leaf| {
-            let alone = Query::clone(leaf);
-            self.hits(found, &alone, 1).is_some_and(|hits| !hits.list.is_empty())
-        })
+    fn all_of(&self, all: &[Query], within: Option<&Query>, sort: Sort) -> Result<Items, CaseError> {
+        let (shared, others): (Vec<&Query>, Vec<&Query>) = all.iter().partition(|q| q.is_shared());
+        let narrow = shared.into_iter().chain(within).fold(Query::All, |sum, q| sum.and(q.clone()));
+        let (negative, positive): (Vec<&Query>, Vec<&Query>) =
+            others.into_iter().partition(|q| matches!(q, Query::Not(_)));
+        let mut found: Option<Items> = None;
+        for query in positive {
+            let items = self.answer(query, Some(&narrow), sort)?;
+            found = Some(match found {
+                None => items,
+                Some(before) => both(before, items),
+            });
+        }
+        let mut found = match found {
+            Some(found) => found,
+            None => self.leaf(&Query::All, Some(&narrow), sort)?,
+        };
+        for query in negative {
+            let Query::Not(inner) = query else { continue };
+            for number in self.answer(inner, Some(&narrow), sort)?.keys() {
+                found.remove(number);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the index says of one leaf, checked where it knows less than was asked.
+    fn leaf(&self, leaf: &Query, within: Option<&Query>, sort: Sort) -> Result<Items, CaseError> {
+        let compiled = compile::compile(leaf, within, &self.fields);
+        let mut items = group(self.reader.searcher().search(&compiled, &Rows { sort })?);
+        if leaf.needs_check() {
+            let mut outcome = Ok(());
+            items.retain(|_, group| match self.load(group.clone()) {
+                Ok(found) => self.holds(leaf, &found),
+                Err(error) => {
+                    outcome = Err(error);
+                    false
+                }
+            });
+            outcome?;
+        }
+        Ok(items)
+    }
+
+    /// Whether an item has exactly what a leaf asks for.
+    fn holds(&self, leaf: &Query, found: &Match) -> bool {
+        match leaf {
+            Query::Leaf { field: "exact", .. } => self.hits(found, leaf, 1).is_some_and(|hits| !hits.list.is_empty()),
+            Query::Leaf { field, value } => {
+                let hashes = &found.item.hashes;
+                let algorithm = crate::hash::Algorithm::named(field);
+                let whole = algorithm.map_or(Some(found.item.id.as_str()), |algorithm| hashes.get(algorithm));
+                whole.is_some_and(|whole| value.begins(whole))
+            }
+            _ => true,
+        }
     }
 
     fn load(&self, group: Group) -> Result<Match, CaseError> {
@@ -231,22 +284,54 @@ impl Searcher {
     }
 }
 
+/// Items by their number in the case.
+type Items = HashMap<u64, Group>;
+
 /// Puts the documents of an item together.
-fn group(mut rows: Vec<Row>) -> Vec<Group> {
-    rows.sort_by_key(|row| (row.item, row.part));
-    let mut groups: Vec<Group> = Vec::new();
-    let mut last = None;
+fn group(rows: Vec<Row>) -> Items {
+    let mut items = Items::with_capacity(rows.len());
     for row in rows {
-        match groups.last_mut() {
-            Some(group) if last == Some(row.item) => {
-                group.score = group.score.max(row.score);
-                group.parts.push(row.part);
+        let group = Group { record: row.record, score: row.score, key: row.key, parts: vec![row.part] };
+        match items.entry(row.item) {
+            Entry::Vacant(new) => {
+                new.insert(group);
             }
-            _ => groups.push(Group { record: row.record, score: row.score, key: row.key, parts: vec![row.part] }),
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.score = known.score.max(row.score);
+                known.parts.push(row.part);
+            }
         }
-        last = Some(row.item);
     }
-    groups
+    items.values_mut().for_each(|group| group.parts.sort_unstable());
+    items
+}
+
+/// Adds what another question found of an item.
+fn join(items: &mut Items, number: u64, group: Group) {
+    match items.entry(number) {
+        Entry::Vacant(new) => {
+            new.insert(group);
+        }
+        Entry::Occupied(mut known) => {
+            let known = known.get_mut();
+            known.score += group.score;
+            known.parts.extend(group.parts);
+            known.parts.sort_unstable();
+            known.parts.dedup();
+        }
+    }
+}
+
+/// The items that both questions found.
+fn both(mut a: Items, b: Items) -> Items {
+    a.retain(|number, _| b.contains_key(number));
+    for (number, group) in b {
+        if a.contains_key(&number) {
+            join(&mut a, number, group);
+        }
+    }
+    a
 }
 
 /// Collects what is needed of every document.

@@ -6,16 +6,29 @@ use crate::index::{Fields, KEYS, key_range, tokens};
 use crate::text::fold;
 use std::ops::Bound;
 use tantivy::query::{
-    AllQuery, BooleanQuery, BoostQuery, EmptyQuery, FuzzyTermQuery, Occur, PhraseQuery, Query as Compiled, RangeQuery,
-    RegexQuery, TermQuery,
+    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, FuzzyTermQuery, Occur, PhraseQuery,
+    Query as Compiled, RangeQuery, RegexQuery, TermQuery,
 };
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DateTime, Term};
 
-/// Compiles a query. Where the index knows less than it asks (`exact:`), the result is wider and has to be checked.
-pub fn compile(query: &Query, fields: &Fields) -> Box<dyn Compiled> {
+/// Compiles a query, to be answered for each part of a text by itself; with `within`, only for items that fit that too.
+/// Where the index knows less than is asked ([`Query::needs_check`]), the result is wider.
+pub fn compile(query: &Query, within: Option<&Query>, fields: &Fields) -> Box<dyn Compiled> {
+    let compiled = one(query, fields);
+    match within {
+        None | Some(Query::All) => compiled,
+        Some(within) => {
+            // What narrows the question down says nothing about how well a text fits.
+            let filter: Box<dyn Compiled> = Box::new(ConstScoreQuery::new(one(within, fields), 0.0));
+            Box::new(BooleanQuery::new(vec![(Occur::Must, compiled), (Occur::Must, filter)]))
+        }
+    }
+}
+
+fn one(query: &Query, fields: &Fields) -> Box<dyn Compiled> {
     match query {
-        Query::All => head(fields),
+        Query::All => term(fields.head, "true"),
         Query::And(all) => join(all, Occur::Must, fields),
         Query::Or(any) => join(any, Occur::Should, fields),
         Query::Not(_) => join(std::slice::from_ref(query), Occur::Must, fields),
@@ -23,21 +36,23 @@ pub fn compile(query: &Query, fields: &Fields) -> Box<dyn Compiled> {
     }
 }
 
-/// Every item once.
-fn head(fields: &Fields) -> Box<dyn Compiled> {
-    term(fields.head, "true")
-}
-
 fn join(parts: &[Query], occur: Occur, fields: &Fields) -> Box<dyn Compiled> {
     let clause = |part: &Query| match part {
-        Query::Not(inner) if occur == Occur::Must => (Occur::MustNot, compile(inner, fields)),
-        other => (occur, compile(other, fields)),
+        Query::Not(inner) if occur == Occur::Must => (Occur::MustNot, one(inner, fields)),
+        Query::All => (occur, Box::new(AllQuery) as Box<dyn Compiled>),
+        other => (occur, one(other, fields)),
     };
     let mut clauses: Vec<(Occur, Box<dyn Compiled>)> = parts.iter().map(clause).collect();
     if clauses.iter().all(|(occur, _)| *occur == Occur::MustNot) {
         clauses.push((Occur::Must, Box::new(AllQuery)));
     }
     Box::new(BooleanQuery::new(clauses))
+}
+
+/// Whether both the index and the search for hits understand an expression.
+pub fn is_regex(pattern: &str) -> bool {
+    let index = RegexQuery::from_pattern(pattern, Field::from_field_id(0)).is_ok();
+    index && regex::Regex::new(pattern).is_ok()
 }
 
 fn leaf(field: &str, value: &Value, f: &Fields) -> Box<dyn Compiled> {

@@ -146,21 +146,28 @@ fn single(words: &[Word], fits: impl Fn(&str) -> bool) -> Vec<(usize, usize)> {
     words.iter().filter(|w| fits(&w.folded)).map(|w| (w.from, w.to)).collect()
 }
 
-/// Where `wanted` stand in their order, with at most `slop` other words between all of them.
+/// Where `wanted` stand: in their order and with nothing between them or, with `slop`, in any order and with at most so
+/// many others between all of them.
 fn phrases(words: &[Word], wanted: &[String], slop: usize) -> Vec<(usize, usize)> {
-    let Some((first, rest)) = wanted.split_first() else { return Vec::new() };
     let mut found = Vec::new();
-    for (i, start) in words.iter().enumerate().filter(|(_, w)| w.folded == *first) {
-        let (mut at, mut room, mut end) = (i, slop, start.to);
-        let complete = rest.iter().all(|next| {
-            let from = at.saturating_add(1);
-            let window = words.get(from..).unwrap_or_default().iter().take(room.saturating_add(1));
-            let Some((skipped, word)) = window.enumerate().find(|(_, w)| w.folded == *next) else { return false };
-            (at, room, end) = (from.saturating_add(skipped), room.saturating_sub(skipped), word.to);
-            true
-        });
-        if complete {
-            found.push((start.from, end));
+    for (i, start) in words.iter().enumerate().filter(|(_, w)| wanted.contains(&w.folded)) {
+        let window = words.get(i..).unwrap_or_default().iter().take(wanted.len().saturating_add(slop));
+        let mut missing: Vec<&String> = wanted.iter().collect();
+        for (k, word) in window.enumerate() {
+            let next = if slop == 0 {
+                (missing.first() == Some(&&word.folded)).then_some(0)
+            } else {
+                missing.iter().position(|m| **m == word.folded)
+            };
+            match next {
+                Some(at) => drop(missing.remove(at)),
+                None if slop == 0 || k == 0 => break,
+                None => {}
+            }
+            if missing.is_empty() {
+                found.push((start.from, word.to));
+                break;
+            }
         }
     }
     found
@@ -234,6 +241,7 @@ mod tests {
         assert_eq!(terms("/l.ger/", text)?, ["leger"]);
         assert_eq!(terms("\"quarterly harbour\"~3", text)?, ["quarterly Ledger of the harbour"]);
         assert_eq!(terms("\"quarterly harbour\"~2", text)?, Vec::<String>::new());
+        assert_eq!(terms("\"harbour quarterly\"~3", text)?, ["quarterly Ledger of the harbour"]);
         assert_eq!(terms("alice@example.org", text)?, ["alice@example.org"]);
         assert_eq!(terms("pay -now", text)?, ["pay"]);
         Ok(())

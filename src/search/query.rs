@@ -63,6 +63,20 @@ pub enum Value {
     Range(Option<String>, Option<String>),
 }
 
+impl Value {
+    /// Whether hexadecimal digits are what was asked for, or begin with it where a `*` follows.
+    pub fn begins(&self, whole: &str) -> bool {
+        match self {
+            Self::Words { text, .. } => whole.eq_ignore_ascii_case(text),
+            Self::Wildcard(pattern) => {
+                let beginning = pattern.strip_suffix('*').unwrap_or(pattern);
+                whole.get(..beginning.len()).is_some_and(|b| b.eq_ignore_ascii_case(beginning))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
@@ -113,14 +127,19 @@ impl Query {
         }
     }
 
-    /// The leaves under `exact:`.
-    pub fn exact_leaves(&self) -> Vec<&Query> {
-        self.leaves().into_iter().filter(|q| matches!(q, Self::Leaf { field: "exact", .. })).collect()
+    /// True where the index knows less than is asked, so that its answer has to be checked.
+    pub fn needs_check(&self) -> bool {
+        matches!(self, Self::Leaf { field: "exact" | "id" | "md5" | "sha1" | "sha256" | "blake3", .. })
     }
 
-    /// True where the index alone cannot answer it.
-    pub fn has_exact(&self) -> bool {
-        !self.exact_leaves().is_empty()
+    /// True where all parts of an item give the same answer, and the index alone can tell it.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::And(all) | Self::Or(all) => all.iter().all(Self::is_shared),
+            Self::Not(inner) => inner.is_shared(),
+            Self::Leaf { field, .. } => !field.is_empty() && !self.needs_check(),
+        }
     }
 
     /// Both.
@@ -145,6 +164,32 @@ pub fn parse(text: &str) -> Result<Query, QueryError> {
     }
     let query = parser.or(0)?;
     if parser.rest().is_empty() { Ok(query) } else { Err(parser.error("nothing is open that `)` could close")) }
+}
+
+/// What a field may hold, where that is a short list; empty where it is not.
+fn values(field: &str) -> &'static [&'static str] {
+    match field {
+        "kind" => &[
+            "file",
+            "directory",
+            "symlink",
+            "stream",
+            "member",
+            "attachment",
+            "carved",
+            "slack",
+            "unallocated",
+            "special",
+        ],
+        "status" => &["ok", "encrypted", "damaged", "truncated", "skipped"],
+        "deleted" | "allocated" => &["true", "false"],
+        _ => &[],
+    }
+}
+
+fn known_value(field: &str, text: &str) -> bool {
+    let known = values(field);
+    known.is_empty() || known.iter().any(|value| value.eq_ignore_ascii_case(text))
 }
 
 struct Parser<'q> {
@@ -268,11 +313,12 @@ impl<'q> Parser<'q> {
     }
 
     fn value(&mut self, field: &str) -> Result<Value, QueryError> {
+        let words = matches!(field, "" | "exact" | "author");
         let value = match self.rest().chars().next() {
             Some('"') => self.phrase()?,
             Some('[') => self.range()?,
             Some('/') if !matches!(field, "path" | "name") => self.regex()?,
-            Some(c) if !c.is_whitespace() && c != ')' => self.word()?,
+            Some(c) if !c.is_whitespace() && c != ')' => self.word(words)?,
             _ => return Err(self.error("expected a value behind the field")),
         };
         self.check(field, &value)?;
@@ -296,8 +342,11 @@ impl<'q> Parser<'q> {
             {
                 Err(self.error("expected a word: there is no letter or digit in what stands before this"))
             }
-            Value::Regex(pattern) => {
-                regex::Regex::new(pattern).map(|_| ()).map_err(|_| self.error("this is no regular expression"))
+            Value::Regex(pattern) if !super::compile::is_regex(pattern) => {
+                Err(self.error("before this, expected a regular expression for one word, without ^, $ and \\b"))
+            }
+            Value::Words { text, .. } if !known_value(field, text) => {
+                Err(self.error(format!("before this, {field}: expected one of {}", values(field).join(", "))))
             }
             _ => Ok(()),
         }
@@ -351,13 +400,14 @@ impl<'q> Parser<'q> {
         Ok(range)
     }
 
-    fn word(&mut self) -> Result<Value, QueryError> {
+    /// A word; `~` behind it means something only where words are looked for, elsewhere it may be part of a name.
+    fn word(&mut self, fuzzy: bool) -> Result<Value, QueryError> {
         let stops = |c: char| c.is_whitespace() || matches!(c, '(' | ')' | '"');
         let end = self.rest().find(stops).unwrap_or(self.rest().len());
         let word = self.rest().get(..end).unwrap_or_default();
         let (text, tilde) = match word.split_once('~') {
-            Some((text, distance)) => (text, Some(distance)),
-            None => (word, None),
+            Some((text, distance)) if fuzzy => (text, Some(distance)),
+            _ => (word, None),
         };
         let value = match tilde {
             None if text.contains(['*', '?']) => Value::Wildcard(text.to_owned()),
