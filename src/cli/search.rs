@@ -47,6 +47,7 @@ pub(super) enum Facet {
 #[derive(Args)]
 pub(super) struct SearchArgs {
     /// Words, "phrases", AND OR NOT, wild*cards, fuzzy~1, /expressions/ and fields such as kind:carved
+    #[arg(allow_hyphen_values = true)]
     query: String,
     #[command(flatten)]
     case: CaseArgs,
