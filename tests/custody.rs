@@ -75,9 +75,8 @@ fn everything_is_written_out_below_the_folder_and_hashes_to_its_record() {
         }
         assert_eq!(row["provenance"], record["provenance"]);
     }
-    let content = |i: &&serde_json::Value| {
-        !matches!(field(i, "kind"), "directory" | "special" | "unallocated" | "slack")
-    };
+    let content =
+        |i: &&serde_json::Value| !matches!(field(i, "kind"), "directory" | "special" | "unallocated" | "slack");
     assert_eq!(rows.len(), records.values().filter(content).count());
     let written = tree(dir.path());
     assert_eq!(written.len(), rows.len() + 1, "the items and the manifest, nothing else");

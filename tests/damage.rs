@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{Dice, command, copy_of, corpus, demo_case, disk, evidex, field, finish, flip, items, number, scratch, text, tree};
+use common::{
+    Dice, command, copy_of, corpus, demo_case, disk, evidex, field, finish, flip, items, number, scratch, text, tree,
+};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};

@@ -40,8 +40,7 @@ fn threads_memory_and_checkpoints_change_nothing() {
     let journal = fs::read(Path::new(&reference).join("journal.jsonl")).unwrap();
     let hits = |case: &str| {
         let all = ["ledger", "pier", "lisbon OR mara", "kind:file"].into_iter().flat_map(|q| search(case, q));
-        all.map(|mut r| r.as_object_mut().map(|r| r.remove("score"))
-            .map(|_| r).expect("an object")).collect::<Vec<_>>()
+        all.map(|mut r| r.as_object_mut().map(|r| r.remove("score")).map(|_| r).expect("an object")).collect::<Vec<_>>()
     };
     let found = hits(&reference);
     for (i, more) in [

@@ -179,7 +179,9 @@ fn encoded(term: &str, encoding: &str) -> Vec<u8> {
 fn every_hit_stands_on_its_byte_of_the_disk() {
     let mut encodings: BTreeMap<String, usize> = BTreeMap::new();
     let (mut placed, mut decoded) = (0, 0);
-    for query in ["ledger", "second", "pier", "lisbon", "pt50", "mara", "invoice", "led*", "\"second ledger\"", "harbor~1"] {
+    for query in
+        ["ledger", "second", "pier", "lisbon", "pt50", "mara", "invoice", "led*", "\"second ledger\"", "harbor~1"]
+    {
         for found in search(demo_case(), query) {
             for hit in found["hits"].as_array().unwrap() {
                 let term = field(hit, "term");

@@ -36,7 +36,8 @@ const SHARED: &[(&str, &str, &str)] = &[
 ];
 
 /// Threads outside the pipeline: file, what, why.
-const THREADS: &[(&str, &str, &str)] = &[("cli/bench.rs", "ThreadPoolBuilder", "stages are measured with a number of threads")];
+const THREADS: &[(&str, &str, &str)] =
+    &[("cli/bench.rs", "ThreadPoolBuilder", "stages are measured with a number of threads")];
 
 struct Source {
     /// Below `src/`.
@@ -168,7 +169,12 @@ fn every_row_is_registered() {
     let all = sources();
     let registry = &all.iter().find(|s| s.name == "registry.rs").unwrap().text;
     let mut wrong = Vec::new();
-    for (folder, mark) in [("carve", "pub fn measure("), ("extract", "pub fn accepts("), ("fs", "pub fn probe("), ("volume", "pub fn read(")] {
+    for (folder, mark) in [
+        ("carve", "pub fn measure("),
+        ("extract", "pub fn accepts("),
+        ("fs", "pub fn probe("),
+        ("volume", "pub fn read("),
+    ] {
         let rows = all.iter().filter(|s| s.name.starts_with(&format!("{folder}/")) && s.text.contains(mark));
         let rows: Vec<&Source> = rows.filter(|s| s.name.matches('/').count() == 1).collect();
         assert!(rows.len() > 1, "{folder}: the rows were found");
@@ -233,12 +239,29 @@ fn files_are_short_begin_with_what_they_are_and_leave_nothing_open() {
 #[test]
 fn only_the_case_and_the_commands_that_export_write() {
     // Evidence is opened read-only, always: whoever can create or write a file is named here.
-    const WRITERS: &[&str] =
-        &["case.rs", "case/audit.rs", "record.rs", "index.rs", "cli/extract.rs", "cli/carve.rs", "cli/demo.rs", "cli/bench.rs"];
+    const WRITERS: &[&str] = &[
+        "case.rs",
+        "case/audit.rs",
+        "record.rs",
+        "index.rs",
+        "cli/extract.rs",
+        "cli/carve.rs",
+        "cli/demo.rs",
+        "cli/bench.rs",
+    ];
     let mut wrong = Vec::new();
     for source in sources().iter().filter(|s| !WRITERS.contains(&s.name.as_str())) {
         let code = source.code();
-        for what in [".write(true)", ".append(true)", "File::create", "fs::write", "fs::remove", "fs::rename", "create_dir", "set_len("] {
+        for what in [
+            ".write(true)",
+            ".append(true)",
+            "File::create",
+            "fs::write",
+            "fs::remove",
+            "fs::rename",
+            "create_dir",
+            "set_len(",
+        ] {
             if code.contains(what) {
                 wrong.push(format!("{}: writes with {what}", source.name));
             }
