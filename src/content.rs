@@ -311,8 +311,17 @@ fn zeros(len: u64) -> Cow<'static, [u8]> {
 
 /// The longest piece at the start of `wanted`, which lies inside the stream.
 fn stream_part<'a>(view: View<'a>, stream: &Stream, starts: &[u64], wanted: Extent) -> Result<Cow<'a, [u8]>, Fault> {
+    let short = || {
+        let what = format!("its runs end at byte {} of {}", wanted.start, stream.size);
+        Fault::new(view.extent().start, "content", what)
+    };
     if wanted.start >= stream.valid {
-        return Ok(zeros(wanted.len));
+        // Only as far as something was allocated for it: a size alone, read from a damaged disk, may be anything.
+        let (run, skip) = run_at(&stream.runs, starts, wanted.start).ok_or_else(short)?;
+        return match run {
+            Run::Data(extent) if extent.end() > view.size() => Err(short()),
+            _ => Ok(zeros(wanted.len.min(run.len().saturating_sub(skip)))),
+        };
     }
     if let Codec::Lznt1 { unit } = stream.codec {
         let first = wanted.start.checked_div(unit).unwrap_or(0).saturating_mul(unit);
@@ -321,10 +330,6 @@ fn stream_part<'a>(view: View<'a>, stream: &Stream, starts: &[u64], wanted: Exte
         let runs = stream.runs.get(row..).unwrap_or_default();
         return lznt1::unit_part(view, stream, runs, begin, unit, wanted).map(Cow::Owned);
     }
-    let short = || {
-        let what = format!("its runs end at byte {} of {}", wanted.start, stream.size);
-        Fault::new(view.extent().start, "content", what)
-    };
     let (run, skip) = run_at(&stream.runs, starts, wanted.start).ok_or_else(short)?;
     let len = wanted.len.min(run.len().saturating_sub(skip)).min(stream.valid.saturating_sub(wanted.start));
     match run {
@@ -392,6 +397,17 @@ mod tests {
         assert_eq!(content.locate(5), None);
         assert_eq!(content.extents(), Some(vec![(Some(10), 4), (None, 3), (Some(2), 3)]));
         assert_eq!(stream.slack(), vec![Extent::new(4, 3)]);
+        Ok(())
+    }
+
+    #[test]
+    fn zeros_behind_the_valid_size_end_where_the_runs_do() -> Result<(), Box<dyn std::error::Error>> {
+        let image = crate::image::raw::of_bytes(&[1; 8])?;
+        let view = View::whole(image.as_ref());
+        for run in [Run::Data(Extent::new(0, 4)), Run::Data(Extent::new(0, 1 << 60))] {
+            let stream = Stream { size: 1 << 60, runs: vec![run], valid: 2, codec: Codec::Plain };
+            assert!(Content::new(view, &stream).parts().take(9).any(|part| part.is_err()));
+        }
         Ok(())
     }
 

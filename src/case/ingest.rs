@@ -49,6 +49,7 @@ pub fn index(
     for (path, name) in images {
         add(&mut locked.case, path, name.as_deref())?;
     }
+    refuse_changed(&locked.case)?;
     let index = index::open(&locked.case.index())?;
     let mut checkpoint = index::checkpoint(&index)?;
     let count = locked.case.manifest.images.len();
@@ -66,6 +67,14 @@ pub fn index(
     let digest = checkpoint.journal.digest();
     audit::note(locked.case.dir(), "complete", json!({"digest": digest, "items": checkpoint.journal.items}))?;
     Ok(true)
+}
+
+/// What was indexed while it changed is never made complete, even where the evidence looks again as it did.
+fn refuse_changed(case: &Case) -> Result<(), CaseError> {
+    let Some(evidence) = case.manifest.images.iter().find(|e| !e.changed.is_empty()) else { return Ok(()) };
+    let (name, what) = (&evidence.name, evidence.changed.join("; "));
+    let hint = "nothing in this case can be relied on: index it into another case with -c";
+    Err(CaseError::Refused(format!("{name}: changed while it was indexed: {what}: {hint}")))
 }
 
 /// Adds a piece of evidence to the manifest, unless it is there already.

@@ -46,8 +46,8 @@ fn entry(listed: &Listed) -> Entry {
         ListedKind::Special => EntryKind::Special,
     };
     let mut entry = Entry::new(listed.path.clone(), kind, listed.inode.to_string(), listed.extent.start);
-    let [mtime, ctime, atime, btime] = listed.times;
-    entry.times = Times { btime, mtime, ctime, atime, dtime: None };
+    let [mtime, ctime, btime] = listed.times;
+    entry.times = Times { btime, mtime, ctime, atime: None, dtime: None };
     if let ListedKind::Symlink(target) = &listed.kind {
         entry.target = Some(target.clone());
     }

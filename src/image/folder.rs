@@ -1,7 +1,9 @@
 //! A folder of files as evidence: its bytes are those of its files, one behind the other in the order of their paths.
 //!
 //! Symbolic links are listed with their target and never followed; devices, sockets and pipes are listed and never
-//! opened. Files are read with `pread`, not mapped: a folder may hold more files than a process may map.
+//! opened. Files are read with `pread`, not mapped: a folder may hold more files than a process may map. Times of
+//! access are neither changed, where the system lets us, nor recorded: listing alone changes those of folders, so a
+//! second run would tell what the first one did, not what was there.
 
 use super::{Image, ImageError, Kind, Taken};
 use crate::bytes::index;
@@ -10,7 +12,7 @@ use crate::fault::Fault;
 use crate::time::Timestamp;
 use std::borrow::Cow;
 use std::fs::{File, Metadata};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use walkdir::WalkDir;
@@ -40,8 +42,8 @@ pub struct Listed {
     pub kind: ListedKind,
     /// Where its bytes lie in the evidence.
     pub extent: Extent,
-    /// Modified, changed, accessed, born.
-    pub times: [Option<Timestamp>; 4],
+    /// Modified, changed, born.
+    pub times: [Option<Timestamp>; 3],
     /// Number of its inode.
     pub inode: u64,
     /// Why it could not be looked at.
@@ -90,7 +92,7 @@ fn list(root: &Path, path: &Path, meta: std::io::Result<Metadata>, start: u64) -
         path: format!("/{}", below.to_string_lossy()),
         kind: ListedKind::Special,
         extent: Extent::new(start, 0),
-        times: [None; 4],
+        times: [None; 3],
         inode: 0,
         fault: None,
         source: path.to_owned(),
@@ -108,7 +110,6 @@ fn list(root: &Path, path: &Path, meta: std::io::Result<Metadata>, start: u64) -
     listed.times = [
         stamp(meta.mtime(), meta.mtime_nsec()),
         stamp(meta.ctime(), meta.ctime_nsec()),
-        stamp(meta.atime(), meta.atime_nsec()),
         born.and_then(|t| Timestamp::unix_nano(i64::try_from(t.as_secs()).ok()?, t.subsec_nanos())),
     ];
     let kind = meta.file_type();
@@ -133,10 +134,16 @@ impl Folder {
         {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(File::open(&listed.source)?);
+        let file = Arc::new(open_quietly(&listed.source)?);
         *open = Some((row, Arc::clone(&file)));
         Ok(file)
     }
+}
+
+/// Opens a file without leaving a time of access; that is refused to those who do not own it.
+fn open_quietly(path: &Path) -> std::io::Result<File> {
+    let quietly = File::options().read(true).custom_flags(libc::O_NOATIME).open(path);
+    quietly.or_else(|_| File::open(path))
 }
 
 impl Image for Folder {
