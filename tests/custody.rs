@@ -75,8 +75,10 @@ fn everything_is_written_out_below_the_folder_and_hashes_to_its_record() {
         }
         assert_eq!(row["provenance"], record["provenance"]);
     }
-    let content =
-        |i: &&serde_json::Value| !matches!(field(i, "kind"), "directory" | "special" | "unallocated" | "slack");
+    // What was left out when the case was made (only a name is left of it) has nothing to write.
+    let content = |i: &&serde_json::Value| {
+        !matches!(field(i, "kind"), "directory" | "special" | "unallocated" | "slack") && i["status"] != "skipped"
+    };
     assert_eq!(rows.len(), records.values().filter(content).count());
     let written = tree(dir.path());
     assert_eq!(written.len(), rows.len() + 1, "the items and the manifest, nothing else");
