@@ -117,7 +117,7 @@ fn what_cannot_be_read_is_said_and_the_rest_is_indexed() {
     let folder = odds(dir.path());
     let locked = folder.join("locked.txt");
     fs::write(&locked, "zebra behind bars").unwrap();
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     let case = text(&dir.path().join("case"));
     let mut index = command(&["index", &text(&folder), "-c", &case, "--json"]);
     if File::open(&locked).is_ok() {
