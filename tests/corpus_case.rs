@@ -61,7 +61,6 @@ const MISSED: &[(u64, &str, &str)] = &[
     (145_404, "3cross3", FAINT),
     (139_660, "1slack1", "begins in a file and ends in its slack, which are two items"),
     (140_796, "2slack2", "begins in a file's slack and ends in the next file"),
-    (142_209, "3slack3", FAINT),
     (143_008, "a?b\\c*d$e#f[g^", FAINT),
 ];
 

@@ -246,6 +246,9 @@ fn tell(
         return wide_pieces(run, at, encoding, out);
     }
     if let Ok(text) = std::str::from_utf8(run) {
+        if is_framed(bytes, from, to) && weight::is_field(text) {
+            return out(text, Place { offset: at, encoding });
+        }
         return narrow_pieces(text, at, out);
     }
     // Three bytes can have the shape of a character and be none: a surrogate, an overlong form.
@@ -256,6 +259,12 @@ fn tell(
         skipped = skipped.saturating_add(text.len()).saturating_add(chunk.invalid().len());
     }
     Ok(())
+}
+
+/// True where zeros, or nothing, stand on both sides of a run: chance leaves that alone, programs end their strings so.
+fn is_framed(bytes: &[u8], from: usize, to: usize) -> bool {
+    let before = from.checked_sub(1).and_then(|at| bytes.get(at));
+    before.is_none_or(|b| *b == 0) && bytes.get(to).is_none_or(|b| *b == 0)
 }
 
 fn narrow_pieces(text: &str, at: u64, out: &mut dyn FnMut(&str, Place) -> Result<(), Spent>) -> Result<(), Spent> {

@@ -67,6 +67,12 @@ fn look(c: char) -> (Kind, bool) {
     ascii.copied().unwrap_or_else(|| (kind(c), true))
 }
 
+/// True for a short run that is mostly ASCII letters and digits: enough where its frame already says that it is a field.
+pub(super) fn is_field(text: &str) -> bool {
+    let named = text.bytes().filter(u8::is_ascii_alphanumeric).count();
+    text.is_ascii() && text.len() <= 64 && named.saturating_mul(2) >= text.len()
+}
+
 /// True where some part of `text` weighs enough, and has a word's or a number's shape.
 pub(super) fn counts(text: &str) -> bool {
     let (mut sum, mut len, mut letters, mut vowels) = (0i32, 0u32, 0u32, 0u32);
