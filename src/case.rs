@@ -83,6 +83,9 @@ pub struct Manifest {
     /// Where the journal ends, once everything is indexed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub end: Option<Position>,
+    /// Hash of the audit log's line that says so: the log cannot be cut back behind it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub audited: Option<String>,
 }
 
 /// An open case.
@@ -175,7 +178,14 @@ impl Locked {
         if !dir.join("manifest.json").exists() {
             foreign_files(dir)?;
             let evidex = env!("CARGO_PKG_VERSION").to_owned();
-            let manifest = Manifest { format: FORMAT, evidex, options: options.clone(), images: Vec::new(), end: None };
+            let manifest = Manifest {
+                format: FORMAT,
+                evidex,
+                options: options.clone(),
+                images: Vec::new(),
+                end: None,
+                audited: None,
+            };
             let case = Case { dir: dir.to_owned(), manifest };
             case.save()?;
             return Ok(Self { case, _lock: lock });

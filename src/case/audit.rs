@@ -7,11 +7,11 @@ use std::path::Path;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Adds a line.
+/// Adds a line; gives its hash.
 ///
 /// # Errors
 /// Where the log cannot be read or written.
-pub fn note(case: &Path, event: &str, details: Value) -> Result<(), CaseError> {
+pub fn note(case: &Path, event: &str, details: Value) -> Result<String, CaseError> {
     let path = case.join("audit.jsonl");
     let before = match std::fs::File::open(&path) {
         Ok(file) => last_hash(BufReader::new(file))?,
@@ -20,18 +20,20 @@ pub fn note(case: &Path, event: &str, details: Value) -> Result<(), CaseError> {
     };
     let time = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
     let entry = json!({"time": time, "evidex": env!("CARGO_PKG_VERSION"), "event": event, "details": details});
-    let line = json!({"hash": hash_of(&before, &entry), "entry": entry});
+    let hash = hash_of(&before, &entry);
+    let line = json!({"hash": hash, "entry": entry});
     let mut file = std::fs::File::options().create(true).append(true).open(&path)?;
     writeln!(file, "{line}")?;
     file.sync_data()?;
-    Ok(())
+    Ok(hash)
 }
 
-/// Checks the whole log; gives the number of its lines.
+/// Checks the whole log, which has to hold a line with the hash `anchor`; gives the number of its lines.
 ///
 /// # Errors
-/// The first line that does not follow from the one before it.
-pub fn verify(case: &Path) -> io::Result<u64> {
+/// The first line that does not follow from the one before it, or that lines are missing.
+pub fn verify(case: &Path, anchor: Option<&str>) -> io::Result<u64> {
+    let mut anchored = anchor.is_none();
     let mut before = String::new();
     let mut lines = 0u64;
     for line in BufReader::new(std::fs::File::open(case.join("audit.jsonl"))?).lines() {
@@ -39,10 +41,11 @@ pub fn verify(case: &Path) -> io::Result<u64> {
         if hash != hash_of(&before, &entry) {
             return Err(io::Error::other(format!("line {} of the audit log was changed", lines.saturating_add(1))));
         }
+        anchored |= anchor == Some(hash.as_str());
         before = hash;
         lines = lines.saturating_add(1);
     }
-    Ok(lines)
+    if anchored { Ok(lines) } else { Err(io::Error::other("the audit log was cut: lines are missing at its end")) }
 }
 
 fn hash_of(before: &str, entry: &Value) -> String {
@@ -73,12 +76,16 @@ mod tests {
     fn a_changed_line_is_found() -> Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
         note(dir.path(), "index", json!({"image": "a.dd"}))?;
-        note(dir.path(), "verify", json!({"holds": true}))?;
-        assert_eq!(verify(dir.path())?, 2);
+        let second = note(dir.path(), "verify", json!({"holds": true}))?;
+        assert_eq!(verify(dir.path(), Some(&second))?, 2);
         let path = dir.path().join("audit.jsonl");
         let text = std::fs::read_to_string(&path)?.replace("a.dd", "b.dd");
-        std::fs::write(&path, text)?;
-        assert!(verify(dir.path()).is_err());
+        std::fs::write(&path, &text)?;
+        assert!(verify(dir.path(), None).is_err());
+        let first = text.replace("b.dd", "a.dd").lines().next().map(|line| format!("{line}\n")).unwrap_or_default();
+        std::fs::write(&path, first)?;
+        assert_eq!(verify(dir.path(), None)?, 1);
+        assert!(verify(dir.path(), Some(&second)).is_err(), "a log that was cut is noticed");
         Ok(())
     }
 }

@@ -62,10 +62,10 @@ pub fn index(
     while !complete(checkpoint.image) {
         checkpoint = one(&mut locked.case, &index, checkpoint, run, watch)?;
     }
+    let details = json!({"digest": checkpoint.journal.digest(), "items": checkpoint.journal.items});
+    locked.case.manifest.audited = Some(audit::note(locked.case.dir(), "complete", details)?);
     locked.case.manifest.end = Some(checkpoint.journal);
     locked.case.save()?;
-    let digest = checkpoint.journal.digest();
-    audit::note(locked.case.dir(), "complete", json!({"digest": digest, "items": checkpoint.journal.items}))?;
     Ok(true)
 }
 

@@ -2,7 +2,8 @@
 
 use super::{Case, CaseError, audit};
 use crate::image::{self, seal};
-use crate::record::{self, Record};
+use crate::index;
+use crate::record::{self, Position, Record};
 use std::path::{Path, PathBuf};
 
 /// What was checked, and what does not hold.
@@ -51,11 +52,31 @@ pub fn verify(case: &Case, find: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Rep
             report.broken.push(format!("{}: manifest and journal differ about it", evidence.name));
         }
     }
-    match audit::verify(case.dir()) {
+    match audit::verify(case.dir(), case.manifest.audited.as_deref()) {
         Ok(lines) => report.audit = lines,
         Err(error) => report.broken.push(error.to_string()),
     }
+    if let Err(what) = check_index(case, end) {
+        report.broken.push(what);
+    }
     Ok(report)
+}
+
+/// The index is derived, but a damaged one misses hits: its files' checksums, and that it goes as far as the journal.
+fn check_index(case: &Case, end: Position) -> Result<(), String> {
+    if !case.index().join("meta.json").exists() {
+        return Err("the index is missing: searches find nothing; index the evidence into a new case".to_owned());
+    }
+    let index = index::open(&case.index()).map_err(|e| format!("the index cannot be opened: {e}"))?;
+    let damaged = index.validate_checksum().map_err(|e| format!("the index cannot be read: {e}"))?;
+    if let Some(path) = damaged.iter().min() {
+        return Err(format!("the index is damaged ({}): searches may miss hits", path.display()));
+    }
+    match index::checkpoint(&index) {
+        Ok(checkpoint) if checkpoint.journal == end => Ok(()),
+        Ok(_) => Err("the index stands for another state of the journal".to_owned()),
+        Err(e) => Err(format!("the index cannot be read: {e}")),
+    }
 }
 
 fn check(path: &Path, seal: &record::SealRecord) -> Result<(), String> {
