@@ -27,6 +27,7 @@ use crate::fuel::{Fuel, Spent};
 use crate::identify::Identity;
 use crate::text::Place;
 use crate::time::Timestamp;
+use std::io::Read;
 
 /// A file inside a file.
 pub struct Member<'m> {
@@ -103,21 +104,17 @@ pub const MEMBER_CAP: u64 = 128 << 20;
 ///
 /// # Errors
 /// [`Spent`] where the fuel ends first.
-pub fn decode(
-    mut from: impl std::io::Read,
-    by: &'static str,
-    fuel: &mut Fuel,
-) -> Result<(Vec<u8>, Option<Fault>), Spent> {
+pub fn decode(mut from: impl Read, by: &'static str, fuel: &mut Fuel) -> Result<(Vec<u8>, Option<Fault>), Spent> {
+    const STEP: u64 = 1 << 20;
     let mut bytes = Vec::new();
-    let mut block = vec![0u8; 64 << 10];
     loop {
-        match from.read(&mut block) {
+        let before = bytes.len();
+        let outcome = from.by_ref().take(STEP).read_to_end(&mut bytes);
+        let read = bytes.len().saturating_sub(before);
+        fuel.burn(read as u64)?;
+        match outcome {
             Ok(0) => return Ok((bytes, None)),
-            Ok(n) => {
-                fuel.burn(n as u64)?;
-                bytes.extend_from_slice(block.get(..n).unwrap_or_default());
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(_) => {}
             Err(e) => {
                 let fault = Fault::new(bytes.len() as u64, by, format!("breaks off: {e}"));
                 return Ok((bytes, Some(fault)));
