@@ -45,7 +45,7 @@ pub struct Map {
     map: Mmap,
     slot: usize,
     /// Kept open for the handler, which asks for its size.
-    _file: File,
+    file: File,
 }
 
 impl Map {
@@ -60,7 +60,7 @@ impl Map {
         let map = unsafe { MmapOptions::new().len(len).map(&file)? };
         let slot = register(map.as_ptr() as usize, map.len(), &file)
             .ok_or_else(|| io::Error::other("too many files are mapped at once"))?;
-        Ok(Self { map, slot, _file: file })
+        Ok(Self { map, slot, file })
     }
 
     /// The mapped bytes.
@@ -73,6 +73,9 @@ impl Map {
         let start = self.map.as_ptr() as usize;
         let here = Extent::new(start as u64, self.map.len() as u64);
         let taken = FAILED_USED.load(Ordering::Acquire).min(MAX_FAILED);
+        // Where a file was cut short within a page, the rest of that page reads as zeros without a SIGBUS.
+        let left = self.file.metadata().ok().filter(std::fs::Metadata::is_file).map_or(here.len, |meta| meta.len());
+        let gone = Extent::between(left, here.len);
         FAILED
             .iter()
             .take(taken)
@@ -80,6 +83,7 @@ impl Map {
             .map(|(from, to)| Extent::between(from, to).intersect(here))
             .filter(|failed| !failed.is_empty())
             .map(|failed| Extent::new(failed.start.saturating_sub(here.start), failed.len))
+            .chain(std::iter::once(gone))
             .collect()
     }
 
@@ -228,6 +232,16 @@ mod tests {
         let sum: u64 = map.bytes().iter().map(|b| u64::from(*b)).sum();
         assert_eq!(sum, 7 << 19);
         assert_eq!(map.unreadable().as_slice(), &[Extent::new(1 << 19, 1 << 19)]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_gone_within_a_page_is_recorded_too() -> io::Result<()> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(&[7u8; 4096])?;
+        let map = Map::new(file.try_clone()?, 4096)?;
+        file.set_len(100)?;
+        assert_eq!(map.unreadable().as_slice(), &[Extent::new(100, 3996)]);
         Ok(())
     }
 
