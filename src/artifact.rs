@@ -6,7 +6,7 @@
 use crate::content::{Codec, Content, Run, Stream};
 use crate::extent::Extent;
 use crate::fault::Fault;
-use crate::fs::{Entry, EntryKind, Recovered};
+use crate::fs::{Certainty, Entry, EntryKind, Recovered};
 use crate::hash::Hashes;
 use crate::image::View;
 use crate::time::Timestamp;
@@ -37,6 +37,8 @@ pub enum Kind {
     Unallocated,
     /// A device, socket or pipe.
     Special,
+    /// Where the evidence contradicts itself.
+    Anomaly,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::Slack => "slack",
             Self::Unallocated => "unallocated",
             Self::Special => "special",
+            Self::Anomaly => "anomaly",
         }
     }
 }
@@ -94,6 +97,9 @@ pub struct Span {
     pub offset: Option<u64>,
     /// Length in bytes.
     pub length: u64,
+    /// How sure it is that it belongs to the item, where the metadata does not say so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certainty: Option<Certainty>,
 }
 
 /// One item.
@@ -122,6 +128,9 @@ pub struct Artifact {
     /// For deleted items: `intact`, `partial`, `overwritten` or `name-only`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub recovered: Option<String>,
+    /// Where its metadata was found, if not in the file system's tables: `slack`, `journal`, `change-log`, `unallocated`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub origin: Option<String>,
     /// Size in bytes.
     pub size: u64,
     /// Media type by content.
@@ -165,6 +174,9 @@ pub struct Artifact {
     /// A remark for the reader.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub note: Option<String>,
+    /// Times and sizes that cannot be, or contradict each other.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub contradictions: Vec<String>,
     /// What is damaged.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub faults: Vec<Fault>,
@@ -195,6 +207,7 @@ impl Artifact {
             allocated: false,
             deleted: false,
             recovered: None,
+            origin: None,
             size: 0,
             mime: String::new(),
             extension_mismatch: false,
@@ -210,6 +223,7 @@ impl Artifact {
             text_parts: 0,
             status: Status::Ok,
             note: None,
+            contradictions: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -232,10 +246,20 @@ impl Artifact {
         item.target.clone_from(&entry.target);
         item.note.clone_from(&entry.note);
         item.faults.clone_from(&entry.faults);
-        let t = &entry.times;
-        for (name, time) in
-            [("btime", t.btime), ("mtime", t.mtime), ("ctime", t.ctime), ("atime", t.atime), ("dtime", t.dtime)]
-        {
+        item.origin = entry.origin.name().map(str::to_owned);
+        item.contradictions.clone_from(&entry.contradictions);
+        let (t, n) = (&entry.times, &entry.name_times);
+        for (name, time) in [
+            ("btime", t.btime),
+            ("mtime", t.mtime),
+            ("ctime", t.ctime),
+            ("atime", t.atime),
+            ("dtime", t.dtime),
+            ("name_btime", n.btime),
+            ("name_mtime", n.mtime),
+            ("name_ctime", n.ctime),
+            ("name_atime", n.atime),
+        ] {
             item.set_time(name, time);
         }
         item
@@ -268,7 +292,7 @@ impl Artifact {
     /// Notes where the content lies.
     pub fn set_place(&mut self, content: &Content<'_>, stream: Option<&Stream>) {
         let spans = content.extents().unwrap_or_default();
-        self.extents = spans.into_iter().map(|(offset, length)| Span { offset, length }).collect();
+        self.extents = spans.into_iter().map(|(offset, length)| Span { offset, length, certainty: None }).collect();
         if let Some(stream) = stream {
             self.valid = (stream.valid < stream.size).then_some(stream.valid);
             self.lznt1_unit = match stream.codec {
@@ -276,6 +300,28 @@ impl Artifact {
                 Codec::Lznt1 { unit } => Some(unit),
             };
         }
+    }
+
+    /// Notes how sure each stretch of the content is; cuts extents where that changes.
+    pub fn set_certainty(&mut self, stretches: &[(u64, Certainty)]) {
+        let mut marks = stretches.iter().copied().filter(|(length, _)| *length > 0);
+        let mut mark = marks.next();
+        let mut cut = Vec::with_capacity(self.extents.len());
+        for mut span in std::mem::take(&mut self.extents) {
+            while let Some((left, certainty)) = mark
+                && span.length > 0
+            {
+                let length = span.length.min(left);
+                cut.push(Span { length, certainty: Some(certainty), ..span });
+                span.offset = span.offset.map(|at| at.saturating_add(length));
+                span.length = span.length.saturating_sub(length);
+                mark = if length < left { Some((left.saturating_sub(length), certainty)) } else { marks.next() };
+            }
+            if span.length > 0 {
+                cut.push(span);
+            }
+        }
+        self.extents = cut;
     }
 
     /// The content again, out of what is noted here; not for members whose bytes are decoded.

@@ -13,6 +13,7 @@ use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::View;
 use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// What a file system says about itself.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +28,20 @@ pub struct Facts {
     pub cluster: u64,
     /// How many bytes of the volume it covers.
     pub size: u64,
-    /// What is damaged or contradicts itself.
+    /// What is damaged.
     pub faults: Vec<Fault>,
+    /// Where the volume contradicts itself.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// A sign that something was hidden or changed: two copies that differ, bytes where none should be. Each becomes an
+/// item of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anomaly {
+    /// Where it shows, by whom it was seen, and what it is.
+    pub sign: Fault,
+    /// Bytes that stand where none should, relative to the volume: the content of the item, searched for text.
+    pub extents: Vec<Extent>,
 }
 
 /// What an entry is.
@@ -57,6 +70,47 @@ pub enum Recovered {
     Overwritten,
     /// Only the name (and perhaps the size) is left; where the content lay is not known.
     NameOnly,
+}
+
+/// Where an entry was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// In the file system's own tables and directories, live or marked as deleted.
+    #[default]
+    Table,
+    /// Between or behind the entries of a directory or an index.
+    Slack,
+    /// In an older copy that the file system's journal holds.
+    Journal,
+    /// In a log of changes.
+    ChangeLog,
+    /// In space that belongs to nothing.
+    Unallocated,
+}
+
+impl Origin {
+    /// Its name in JSON; none for what the tables hold.
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Table => None,
+            Self::Slack => Some("slack"),
+            Self::Journal => Some("journal"),
+            Self::ChangeLog => Some("change-log"),
+            Self::Unallocated => Some("unallocated"),
+        }
+    }
+}
+
+/// How sure it is that a stretch of a deleted file's content is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Certainty {
+    /// The metadata names it, or the format of the content confirms it.
+    Proven,
+    /// No other place fits what is known of the file and its neighbours.
+    Inferred,
+    /// One of several places that fit.
+    Guessed,
 }
 
 /// The times of an entry.
@@ -93,6 +147,14 @@ pub struct Entry {
     pub at: u64,
     /// Times.
     pub times: Times,
+    /// A second set that the file system keeps beside the name (NTFS `$FILE_NAME`).
+    pub name_times: Times,
+    /// Where the entry was found.
+    pub origin: Origin,
+    /// How sure the content's place is: stretches in order, in bytes. Empty where the metadata names all of it.
+    pub certainty: Vec<(u64, Certainty)>,
+    /// Times and sizes that cannot be, or contradict each other.
+    pub contradictions: Vec<String>,
     /// Content; empty for directories.
     pub stream: Stream,
     /// Target of a symbolic link or reparse point.
@@ -116,12 +178,21 @@ impl Entry {
             inode,
             at,
             times: Times::default(),
+            name_times: Times::default(),
+            origin: Origin::Table,
+            certainty: Vec::new(),
+            contradictions: Vec::new(),
             stream: Stream::default(),
             target: None,
             encrypted: false,
             note: None,
             faults: Vec::new(),
         }
+    }
+
+    /// Adds a remark to those that are there.
+    pub fn remark(&mut self, remark: &str) {
+        self.note = Some(self.note.take().map_or(remark.to_owned(), |note| format!("{note}; {remark}")));
     }
 }
 

@@ -169,7 +169,7 @@ fn write<E>(
 fn cost(unit: &Unit) -> u64 {
     match &unit.task {
         Task::Entry(entry) => entry.stream.size.saturating_mul(4).clamp(64 << 10, 192 << 20),
-        Task::Window(_) => 64 << 20,
+        Task::Window(_) | Task::Anomaly(_) => 64 << 20,
     }
 }
 

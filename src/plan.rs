@@ -6,7 +6,7 @@
 use crate::content::{Codec, Run};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
-use crate::fs::{Entry, EntryKind, Facts};
+use crate::fs::{Anomaly, Entry, EntryKind, Facts};
 use crate::image::View;
 use crate::volume::{self, Layout, Volume, VolumeKind};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ pub enum Task {
     Entry(Box<Entry>),
     /// Space that belongs to nothing.
     Window(Vec<Piece>),
+    /// Where the evidence contradicts itself.
+    Anomaly(Box<Anomaly>),
 }
 
 /// One unit of work.
@@ -49,6 +51,7 @@ impl Unit {
         match &self.task {
             Task::Entry(entry) => entry.stream.size,
             Task::Window(pieces) => pieces.iter().fold(0, |sum, p| sum.saturating_add(p.extent.len)),
+            Task::Anomaly(anomaly) => anomaly.extents.iter().fold(0, |sum, e| sum.saturating_add(e.len)),
         }
     }
 }
@@ -134,6 +137,10 @@ pub fn plan(disk: View<'_>) -> Plan {
     for volume in &layout.volumes {
         draft.add(disk, volume);
     }
+    for sign in &layout.faults {
+        let row = layout.volumes.iter().position(|v| v.extent.intersect(Extent::new(sign.at, 1)).len == 1);
+        draft.add_anomaly(row.unwrap_or(0), Anomaly { sign: sign.clone(), extents: Vec::new() });
+    }
     let claimed = |sets: Vec<ExtentSet>| sets.iter().flat_map(|s| s.as_slice()).copied().collect::<ExtentSet>();
     let content = claimed(draft.content);
     let slack = claimed(draft.slack).subtract(&content);
@@ -176,7 +183,10 @@ impl Draft {
         let mut opened = None;
         for (row, claim) in claims {
             if opened.is_some() {
-                remarks.push(format!("also looks like {}: {}", row.name, claim.reason));
+                let what = format!("also looks like {}: {}", row.name, claim.reason);
+                let sign = Fault::new(volume.extent.start, row.name, format!("the volume {what}"));
+                self.add_anomaly(self.volumes.len(), Anomaly { sign, extents: Vec::new() });
+                remarks.push(what);
                 continue;
             }
             match (row.open)(view) {
@@ -186,6 +196,9 @@ impl Draft {
         }
         let row = self.volumes.len();
         let facts = opened.as_ref().map(|(name, file_system)| (*name, file_system.facts().clone()));
+        for anomaly in facts.iter().flat_map(|(_, facts)| facts.anomalies.clone()) {
+            self.add_anomaly(row, anomaly);
+        }
         self.volumes.push(Found { volume: volume.clone(), file_system: facts, remarks });
         let Some((_, file_system)) = opened else {
             if volume.kind != VolumeKind::Gap {
@@ -208,6 +221,10 @@ impl Draft {
         self.add_windows(row, free.as_slice());
         self.unallocated.push(free);
         self.metadata.push(ExtentSet::new(vec![volume.extent]));
+    }
+
+    fn add_anomaly(&mut self, row: usize, anomaly: Anomaly) {
+        self.units.push(Unit { volume: row, start: anomaly.sign.at, task: Task::Anomaly(Box::new(anomaly)) });
     }
 
     fn add_entries(&mut self, row: usize, view: View<'_>, entries: impl Iterator<Item = Result<Entry, Fault>>) {

@@ -12,7 +12,7 @@ use crate::content::{Content, Run, Stream};
 use crate::extent::{Extent, ExtentSet};
 use crate::extract::strings;
 use crate::fault::Fault;
-use crate::fs::{Entry, EntryKind, Recovered};
+use crate::fs::{Anomaly, Entry, EntryKind, Recovered};
 use crate::fuel::Fuel;
 use crate::hash::{Algorithm, Hasher};
 use crate::identify::{self, Identity};
@@ -131,6 +131,9 @@ impl<'a> Worker<'a> {
             Task::Entry(entry) => self.entry(self.disk.sub(found.volume.extent), number, entry, &mut done),
             Task::Window(pieces) if self.options.profile != Profile::Triage => self.window(number, pieces, &mut done),
             Task::Window(_) => {}
+            Task::Anomaly(anomaly) => {
+                self.anomaly(self.disk.sub(found.volume.extent), number, anomaly, &mut done);
+            }
         }
         self.mark_unreadable(unit, found.volume.extent, &mut done);
         done
@@ -140,6 +143,7 @@ impl<'a> Worker<'a> {
         let mut item = Artifact::of_entry(self.image, volume, entry);
         let content = Content::new(view, &entry.stream);
         item.set_place(&content, Some(&entry.stream));
+        item.set_certainty(&entry.certainty);
         if matches!(entry.kind, EntryKind::Directory | EntryKind::Special) {
             done.items.push(item);
             return;
@@ -175,6 +179,26 @@ impl<'a> Worker<'a> {
         self.raw_space(item, &content, done);
         if done.texts.len() == texts {
             done.items.truncate(items);
+        }
+    }
+
+    /// Where the evidence contradicts itself, with the bytes that stand where none should.
+    fn anomaly(&self, view: View<'_>, volume: u32, anomaly: &Anomaly, done: &mut Done) {
+        let path = format!("/$Anomaly/{:012}-{}", anomaly.sign.at, anomaly.sign.by);
+        let mut item = Artifact::new(self.image, volume, path, Kind::Anomaly, anomaly.sign.at);
+        // Two signs may show at one byte.
+        item.id = item.member(0, &anomaly.sign.what, Kind::Anomaly).id;
+        item.allocated = true;
+        item.note = Some(anomaly.sign.what.clone());
+        let size = anomaly.extents.iter().fold(0, |sum: u64, e| sum.saturating_add(e.len));
+        let stream = Stream::plain(anomaly.extents.iter().copied().map(Run::Data).collect(), size);
+        let content = Content::new(view, &stream);
+        item.size = size;
+        item.set_place(&content, None);
+        if size == 0 || self.options.profile == Profile::Triage {
+            done.items.push(item);
+        } else {
+            self.raw_space(item, &content, done);
         }
     }
 
@@ -300,7 +324,7 @@ impl<'a> Worker<'a> {
         };
         let metadata = match &unit.task {
             Task::Entry(entry) => unreadable.touches(Extent::new(volume.start.saturating_add(entry.at), 1)),
-            Task::Window(_) => false,
+            Task::Window(_) | Task::Anomaly(_) => false,
         };
         let holder_lost = done.items.first().is_some_and(lost);
         for item in &mut done.items {

@@ -105,7 +105,7 @@ fn stages(image: &dyn Image, samples: &mut Vec<Sample>) -> Result<()> {
     samples.push(timed("carve", || {
         let pieces = plan.units.iter().filter_map(|unit| match &unit.task {
             Task::Window(pieces) => Some(pieces),
-            Task::Entry(_) => None,
+            Task::Entry(_) | Task::Anomaly(_) => None,
         });
         let stretches: Vec<_> = pieces.flatten().map(|p| p.extent).collect();
         let scan = Scan::new(crate::registry::CARVERS, 512);

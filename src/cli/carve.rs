@@ -96,7 +96,7 @@ fn stretches(disk: View<'_>, args: &CarveArgs) -> Result<Vec<Extent>> {
         let units = plan::plan(disk).units;
         let pieces = units.into_iter().filter_map(|unit| match unit.task {
             Task::Window(pieces) => Some(pieces),
-            Task::Entry(_) => None,
+            Task::Entry(_) | Task::Anomaly(_) => None,
         });
         pieces.flatten().map(|p| p.extent).collect()
     };

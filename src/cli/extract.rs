@@ -90,7 +90,7 @@ fn wanted(args: &ExtractArgs, searcher: &Searcher) -> Result<Vec<Artifact>> {
     };
     let page = searcher.find(&query, Sort::Item, 0, usize::MAX)?;
     // Of what is asked for in general, only what has content; what was left out when the case was made has none.
-    let no_content = [Kind::Directory, Kind::Special, Kind::Unallocated, Kind::Slack];
+    let no_content = [Kind::Directory, Kind::Special, Kind::Unallocated, Kind::Slack, Kind::Anomaly];
     let has_content = |item: &Artifact| !no_content.contains(&item.kind) && item.status != Status::Skipped;
     Ok(page.matches.into_iter().map(|m| m.item).filter(has_content).collect())
 }

@@ -40,12 +40,14 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let layout = volume::divide(disk);
     let rows: Vec<Row> = layout.volumes.iter().map(|v| look(disk, v)).collect();
     let mut faults: Vec<&Fault> = layout.faults.iter().collect();
-    faults.extend(rows.iter().filter_map(|r| r.facts.as_ref()).flat_map(|f| &f.faults));
+    let facts = || rows.iter().filter_map(|r| r.facts.as_ref());
+    faults.extend(facts().flat_map(|f| &f.faults));
+    let anomalies: Vec<&Fault> = facts().flat_map(|f| f.anomalies.iter().map(|a| &a.sign)).collect();
     let mut out = std::io::stdout().lock();
     if common.json {
         let volumes: Vec<Value> = rows.iter().map(as_json).collect();
         let object = json!({"image": args.image, "format": image.format(), "size": image.size(), "scheme": layout.scheme,
-                            "sector": layout.sector, "volumes": volumes, "faults": faults});
+                            "sector": layout.sector, "volumes": volumes, "faults": faults, "anomalies": anomalies});
         output::json(&mut out, &object)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -57,6 +59,9 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     }
     for fault in faults {
         writeln!(out, "damaged: {}", printable(&fault.to_string()))?;
+    }
+    for sign in anomalies {
+        writeln!(out, "contradiction: {}", printable(&sign.to_string()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -63,6 +63,8 @@ pub(super) struct Item<'a> {
     deleted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovered: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a str>,
     size: u64,
     #[serde(skip_serializing_if = "str::is_empty")]
     mime: &'a str,
@@ -82,6 +84,8 @@ pub(super) struct Item<'a> {
     status: crate::artifact::Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    contradictions: &'a [String],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     properties: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
@@ -100,6 +104,7 @@ impl<'a> Item<'a> {
             allocated: item.allocated,
             deleted: item.deleted,
             recovered: item.recovered.as_deref(),
+            origin: item.origin.as_deref(),
             size: item.size,
             mime: &item.mime,
             extension_mismatch: item.extension_mismatch,
@@ -112,6 +117,7 @@ impl<'a> Item<'a> {
             extents: &item.extents,
             status: item.status,
             note: item.note.as_deref(),
+            contradictions: &item.contradictions,
             properties: &item.properties,
             faults: &item.faults,
         }
@@ -139,6 +145,7 @@ pub(super) fn state(item: &Artifact) -> String {
         Kind::Carved => "carved",
         Kind::Unallocated => "unallocated",
         Kind::Slack => "slack",
+        Kind::Anomaly => "anomaly",
         _ if item.deleted => "deleted",
         _ => "live",
     };

@@ -74,7 +74,7 @@ fn facts(view: View<'_>, sb: &Superblock, groups: &Groups<'_>) -> Facts {
     }
     groups.wrong.iter().for_each(|(at, what)| add(*at, what.clone()));
     let (name, label, id) = (sb.name().to_owned(), sb.label.clone(), uuid(sb.uuid));
-    Facts { name, label, id, cluster: sb.block_size, size, faults }
+    Facts { name, label, id, cluster: sb.block_size, size, faults, anomalies: Vec::new() }
 }
 
 fn uuid(bytes: [u8; 16]) -> String {

@@ -76,6 +76,7 @@ fn facts(view: View<'_>, boot: &Boot, table: &Table<'_>) -> Facts {
         cluster: boot.cluster_size,
         size: boot.size,
         faults,
+        anomalies: Vec::new(),
     }
 }
 

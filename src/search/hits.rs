@@ -62,7 +62,7 @@ pub fn in_item(item: &Artifact, content: &Content<'_>, parts: &[u32], query: &Qu
         for (from, to) in find(&text.body, &patterns) {
             let hit = hit(&text, content, part, from, to);
             // Pieces of raw space overlap: a hit belongs to the piece in which it begins.
-            let raw = matches!(item.kind, Kind::Unallocated | Kind::Slack);
+            let raw = matches!(item.kind, Kind::Unallocated | Kind::Slack | Kind::Anomaly);
             let end = u64::from(part).saturating_add(1).saturating_mul(TEXT_STEP);
             if raw && hit.content_offset.is_some_and(|at| at >= end) {
                 continue;

@@ -180,6 +180,7 @@ fn values(field: &str) -> &'static [&'static str] {
             "slack",
             "unallocated",
             "special",
+            "anomaly",
         ],
         "status" => &["ok", "encrypted", "damaged", "truncated", "skipped"],
         "deleted" | "allocated" => &["true", "false"],

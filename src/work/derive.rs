@@ -29,7 +29,7 @@ pub fn with_content(disk: View<'_>, top: &Artifact, steps: &[u32], take: &mut dy
 /// Calls `take` with the given parts of an item's text, in order, until it says `false`. `parts` are sorted; the content
 /// is read through once, however many they are.
 pub fn text_parts(item: &Artifact, content: &Content<'_>, parts: &[u32], take: &mut dyn FnMut(u32, Text) -> bool) {
-    if matches!(item.kind, Kind::Unallocated | Kind::Slack) {
+    if matches!(item.kind, Kind::Unallocated | Kind::Slack | Kind::Anomaly) {
         let _ = parts.iter().all(|part| take(*part, space_text(content, (*part).into())));
         return;
     }

@@ -18,8 +18,7 @@ pub(super) fn mark(entries: &mut [Found]) {
         let Some(own) = start(entry) else { continue };
         if extents(entry).any(|extent| begins_in(&starts, extent, own)) {
             entry.recovered = Some(Recovered::Partial);
-            let remark = "another deleted file begins in its clusters";
-            entry.note = Some(entry.note.take().map_or(remark.to_owned(), |note| format!("{note}; {remark}")));
+            entry.remark("another deleted file begins in its clusters");
         }
     }
 }

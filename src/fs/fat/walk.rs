@@ -165,8 +165,7 @@ impl<'a> Walk<'a> {
             (if self.table.any_free(span) { Recovered::Partial } else { Recovered::Overwritten }, vec![span])
         };
         if spans.len() > 1 {
-            let remark = "its content is taken to go on over clusters that are in use now";
-            entry.note = Some(entry.note.take().map_or(remark.to_owned(), |note| format!("{note}; {remark}")));
+            entry.remark("its content is taken to go on over clusters that are in use now");
         }
         entry.recovered = Some(recovered);
         entry.stream = Stream::plain(table::runs(self.boot, &spans), size);
