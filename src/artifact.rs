@@ -6,7 +6,7 @@
 use crate::content::{Codec, Content, Run, Stream};
 use crate::extent::Extent;
 use crate::fault::Fault;
-use crate::fs::{Certainty, Entry, EntryKind, Recovered};
+use crate::fs::{Certainty, Entry, EntryKind};
 use crate::hash::Hashes;
 use crate::image::View;
 use crate::time::Timestamp;
@@ -163,7 +163,7 @@ pub struct Artifact {
     /// Target of a symbolic link.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target: Option<String>,
-    /// What the content says about itself: `title`, `author` …
+    /// What the content says about itself (`title`, `author` …), and what the file system does: `mode`, `uid`, attributes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub properties: BTreeMap<String, String>,
     /// How many parts its text has in the index.
@@ -240,13 +240,19 @@ impl Artifact {
         let mut item = Self::new(image, volume, entry.path.clone(), kind, entry.at);
         item.allocated = entry.allocated;
         item.deleted = !entry.allocated;
-        item.recovered = entry.recovered.map(|r| verdict(r).to_owned());
+        item.recovered = entry.recovered.map(|r| r.name().to_owned());
         item.size = entry.stream.size;
         item.inode = Some(entry.inode.clone());
         item.target.clone_from(&entry.target);
         item.note.clone_from(&entry.note);
         item.faults.clone_from(&entry.faults);
         item.origin = entry.origin.name().map(str::to_owned);
+        item.properties.extend(entry.attributes.iter().cloned());
+        if let Some(access) = entry.access {
+            let numbers = [("mode", format!("{:06o}", access.mode)), ("uid", access.uid.to_string())];
+            item.properties.extend(numbers.map(|(name, value)| (name.to_owned(), value)));
+            item.properties.insert("gid".to_owned(), access.gid.to_string());
+        }
         item.contradictions.clone_from(&entry.contradictions);
         let (t, n) = (&entry.times, &entry.name_times);
         for (name, time) in [
@@ -347,15 +353,6 @@ impl Artifact {
         if self.status == Status::Ok {
             self.status = status;
         }
-    }
-}
-
-const fn verdict(recovered: Recovered) -> &'static str {
-    match recovered {
-        Recovered::Intact => "intact",
-        Recovered::Partial => "partial",
-        Recovered::Overwritten => "overwritten",
-        Recovered::NameOnly => "name-only",
     }
 }
 

@@ -72,6 +72,18 @@ pub enum Recovered {
     NameOnly,
 }
 
+impl Recovered {
+    /// Its name in JSON and in queries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Intact => "intact",
+            Self::Partial => "partial",
+            Self::Overwritten => "overwritten",
+            Self::NameOnly => "name-only",
+        }
+    }
+}
+
 /// Where an entry was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
@@ -128,6 +140,17 @@ pub struct Times {
     pub dtime: Option<Timestamp>,
 }
 
+/// Who may do what with an entry, as POSIX systems keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Type and permissions, as `st_mode`.
+    pub mode: u32,
+    /// Number of the owner.
+    pub uid: u32,
+    /// Number of the group.
+    pub gid: u32,
+}
+
 /// One entry of a file system: a name with what it names.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -157,6 +180,10 @@ pub struct Entry {
     pub contradictions: Vec<String>,
     /// Content; empty for directories.
     pub stream: Stream,
+    /// Owner and permissions.
+    pub access: Option<Access>,
+    /// Extended attributes and access lists, by name.
+    pub attributes: Vec<(String, String)>,
     /// Target of a symbolic link or reparse point.
     pub target: Option<String>,
     /// True where the content is encrypted by the file system.
@@ -183,6 +210,8 @@ impl Entry {
             certainty: Vec::new(),
             contradictions: Vec::new(),
             stream: Stream::default(),
+            access: None,
+            attributes: Vec::new(),
             target: None,
             encrypted: false,
             note: None,

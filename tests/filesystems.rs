@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use evidex::content::Content;
-use evidex::fs::{Entry, EntryKind, claims};
+use evidex::fs::{Entry, EntryKind, Origin, claims};
 use evidex::image::{Image, View, open};
 use evidex::volume::{VolumeKind, divide};
 use serde_json::Value;
@@ -111,6 +111,8 @@ struct Row {
     orphan: bool,
     recoverable: bool,
     volume: u64,
+    /// Found where The Sleuth Kit does not look: journals, slack, free space.
+    won: bool,
 }
 
 fn truth(path: &Path) -> (Vec<Row>, Vec<Row>) {
@@ -136,6 +138,7 @@ fn truth_row(row: &Value) -> Row {
         orphan: row["orphan"].as_bool() == Some(true),
         recoverable,
         volume: row["volume_offset"].as_u64().unwrap_or(0),
+        won: false,
     }
 }
 
@@ -172,6 +175,8 @@ struct Score {
     content: usize,
     missed: Vec<String>,
     extra: Vec<String>,
+    /// Beyond the truth, out of journals, slack and free space.
+    won: usize,
 }
 
 /// Pairs truth and listing one to one: path and content first, then the path alone, then the content alone.
@@ -218,8 +223,9 @@ fn score(truth: &[&Row], listed: &[&Row], neutral: &[&Row]) -> Score {
     }
     let spare = listed.iter().zip(&left).filter(|(_, left)| **left).map(|(row, _)| *row);
     let is_neutral = |row: &Row| neutral.iter().any(|n| n.path == row.path || last(&n.path) == last(&row.path));
-    score.extra =
-        spare.filter(|row| !is_neutral(row)).map(|row| format!("{} ({} bytes)", row.path, row.size)).collect();
+    let (won, extra): (Vec<&Row>, Vec<&Row>) = spare.filter(|row| !is_neutral(row)).partition(|row| row.won);
+    score.won = won.len();
+    score.extra = extra.iter().map(|row| format!("{} ({} bytes)", row.path, row.size)).collect();
     score
 }
 
@@ -248,6 +254,7 @@ fn listing(image: &dyn Image) -> (Vec<Row>, Vec<String>) {
                 orphan: false,
                 recoverable: true,
                 volume: volume.extent.start,
+                won: entry.origin != Origin::Table,
                 path: entry.path,
             });
         }
@@ -268,8 +275,8 @@ fn listings_agree_with_the_truth() {
     let Some(folder) = corpus() else { return };
     let mut failures = Vec::new();
     println!(
-        "{:38} {:18} {:>17} {:>17} {:>6}",
-        "image", "file systems", "live path/content", "deleted p/content", "extra"
+        "{:38} {:18} {:>17} {:>17} {:>6} {:>5}",
+        "image", "file systems", "live path/content", "deleted p/content", "extra", "won"
     );
     for (name, kind) in TRUTHS.iter().filter(|(_, kind)| registered(kind)) {
         let file = unpacked(&folder, name);
@@ -285,7 +292,7 @@ fn listings_agree_with_the_truth() {
             score(&t.iter().collect::<Vec<_>>(), &l.iter().collect::<Vec<_>>(), &n.iter().collect::<Vec<_>>())
         });
         println!(
-            "{name:38} {:18} {:>5}/{:<5} of {:<5} {:>4}/{:<4} of {:<4} {:>3}/{:<4}",
+            "{name:38} {:18} {:>5}/{:<5} of {:<5} {:>4}/{:<4} of {:<4} {:>3}/{:<4} {:>5}",
             names.join(" "),
             live.by_path,
             live.content,
@@ -294,7 +301,8 @@ fn listings_agree_with_the_truth() {
             gone.content,
             gone.truth,
             live.extra.len(),
-            gone.extra.len()
+            gone.extra.len(),
+            gone.won
         );
         for (status, score) in [("live", &live), ("deleted", &gone)] {
             score.missed.iter().take(9).for_each(|row| println!("    {status}, differs: {row}"));

@@ -81,6 +81,7 @@ fn list(disk: View<'_>, common: &Common) -> Result<ExitCode> {
             output::json(
                 &mut out,
                 &json!({"volume": number, "inode": entry.inode, "deleted": !entry.allocated,
+                "recovered": entry.recovered.map(fs::Recovered::name), "origin": entry.origin.name(), "note": entry.note,
                 "size": entry.stream.size, "path": entry.path, "extents": extents}),
             )?;
             continue;

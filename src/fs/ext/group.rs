@@ -2,10 +2,11 @@
 //!
 //! Kernel documentation, "ext4 Data Structures and Algorithms", "Block Group Descriptors" and "Block and Inode Bitmaps".
 
+use super::checksum::{crc16, crc32c};
+use super::disk::Disk;
 use super::superblock::Superblock;
 use crate::bytes::{Fields, index, offset};
 use crate::extent::{Extent, ExtentSet};
-use crate::image::View;
 use std::borrow::Cow;
 
 const INODE_UNINIT: u16 = 0x1;
@@ -21,6 +22,8 @@ struct Descriptor {
     inode_table: u64,
     flags: u16,
     itable_unused: u32,
+    /// Checksums of the bitmaps, 16 bits each or 32.
+    checksums: [u32; 2],
 }
 
 /// All groups.
@@ -34,29 +37,30 @@ pub(super) struct Groups<'img> {
 }
 
 impl<'img> Groups<'img> {
-    pub(super) fn read(volume: View<'img>, sb: &Superblock) -> Self {
+    pub(super) fn read(disk: &Disk<'img>, sb: &Superblock) -> Self {
         let mut wrong = Vec::new();
         // A group holds at least one block of the volume.
-        let groups = sb.group_count().min(volume.size());
-        let descriptors: Vec<_> = (0..groups).map(|group| descriptor(volume, sb, group, &mut wrong)).collect();
-        let inode_bitmaps = descriptors.iter().map(|d| inode_bitmap(volume, sb, (*d)?)).collect();
+        let groups = sb.group_count().min(disk.view.size());
+        let descriptors: Vec<_> = (0..groups).map(|group| descriptor(disk, sb, group, &mut wrong)).collect();
+        let inode_bitmaps = descriptors.iter().map(|d| inode_bitmap(disk, sb, (*d)?)).collect();
         let mut free = Vec::new();
         let metadata = metadata(sb, &descriptors);
         for (group, d) in (0u64..).zip(&descriptors) {
             let Some(d) = d else { continue };
             if sb.has_uninit() && d.flags & BLOCK_UNINIT != 0 {
                 free.extend(uninit_free(sb, group, &metadata));
-            } else if d.block_bitmap < sb.blocks_count
-                && let Err(what) = bitmap_free(volume, sb, group, d.block_bitmap, &mut free)
-            {
-                wrong.push((d.block_bitmap.saturating_mul(sb.block_size), format!("group {group}: {what}")));
+            } else if d.block_bitmap < sb.blocks_count {
+                let done = bitmap_free(disk, sb, group, d.block_bitmap, &mut free);
+                let what = done.and_then(|()| check_bitmaps(disk, sb, d));
+                let at = d.block_bitmap.saturating_mul(sb.block_size);
+                wrong.extend(what.err().map(|what| (at, format!("group {group}: {what}"))));
             }
         }
         if let Some(more) = wrong.len().checked_sub(MAX_WRONG).filter(|more| *more > 0) {
             wrong.truncate(MAX_WRONG);
             wrong.push((0, format!("{more} more remarks of this kind")));
         }
-        let whole = Extent::new(0, volume.size());
+        let whole = Extent::new(0, disk.view.size());
         let free = free.into_iter().map(|extent| extent.intersect(whole)).collect();
         Self { descriptors, inode_bitmaps, free, wrong }
     }
@@ -122,7 +126,7 @@ fn copies(sb: &Superblock) -> impl Iterator<Item = u64> + '_ {
 }
 
 /// A group's descriptor out of the first copy in which its inode table lies inside the volume.
-fn descriptor(volume: View<'_>, sb: &Superblock, group: u64, wrong: &mut Vec<(u64, String)>) -> Option<Descriptor> {
+fn descriptor(disk: &Disk<'_>, sb: &Superblock, group: u64, wrong: &mut Vec<(u64, String)>) -> Option<Descriptor> {
     let per_block = sb.block_size.checked_div(sb.desc_size)?;
     let inside = group.checked_rem(per_block)?.checked_mul(sb.desc_size)?;
     let table_blocks = u64::from(sb.inodes_per_group).saturating_mul(sb.inode_size).div_ceil(sb.block_size);
@@ -130,11 +134,15 @@ fn descriptor(volume: View<'_>, sb: &Superblock, group: u64, wrong: &mut Vec<(u6
     for (copy, super_block) in copies(sb).enumerate() {
         let block = descriptor_block(sb, super_block, group);
         let at = block.saturating_mul(sb.block_size).saturating_add(inside);
-        let found = parse_descriptor(sb, &volume.read_up_to(at, sb.desc_size));
+        let raw = disk.read_up_to(at, sb.desc_size);
+        let found = parse_descriptor(sb, &raw);
         let Some(found) = found.filter(|d| fits(d.inode_table, table_blocks)) else {
             wrong.push((at, format!("copy {copy} of the descriptor of group {group} points outside the volume")));
             continue;
         };
+        if !descriptor_holds(sb, group, &raw) {
+            wrong.push((at, format!("the checksum of the descriptor of group {group} does not fit")));
+        }
         for (what, block) in [("block", found.block_bitmap), ("inode", found.inode_bitmap)] {
             if !fits(block, 1) {
                 wrong.push((at, format!("the {what} bitmap of group {group} lies outside the volume")));
@@ -152,18 +160,60 @@ fn parse_descriptor(sb: &Superblock, b: &[u8]) -> Option<Descriptor> {
         Some(high | u64::from(b.le32(low)?))
     };
     let unused_high = if sb.is_wide() { u32::from(b.le16(50)?) << 16 } else { 0 };
+    let sum = |low: usize, high: usize| {
+        let high = if sb.is_wide() { u32::from(b.le16(high)?) << 16 } else { 0 };
+        Some(high | u32::from(b.le16(low)?))
+    };
     Some(Descriptor {
         block_bitmap: block(0, 32)?,                         // bg_block_bitmap
         inode_bitmap: block(4, 36)?,                         // bg_inode_bitmap
         inode_table: block(8, 40)?,                          // bg_inode_table
         flags: b.le16(18)?,                                  // bg_flags
         itable_unused: u32::from(b.le16(28)?) | unused_high, // bg_itable_unused
+        // bg_block_bitmap_csum_lo, bg_inode_bitmap_csum_lo, and their upper halves
+        checksums: [sum(24, 56)?, sum(26, 58)?],
     })
 }
 
-fn inode_bitmap<'img>(volume: View<'img>, sb: &Superblock, d: Descriptor) -> Option<Cow<'img, [u8]>> {
+/// Whether the checksum of a descriptor, `bg_checksum`, is its own.
+fn descriptor_holds(sb: &Superblock, group: u64, b: &[u8]) -> bool {
+    let check = || {
+        let group = u32::try_from(group).ok()?.to_le_bytes();
+        let (head, kept, tail) = (b.get(..30)?, b.le16(30)?, b.get(32..)?);
+        if sb.has_checksums() {
+            let sum = crc32c(crc32c(crc32c(crc32c(sb.checksum_seed, &group), head), &[0; 2]), tail);
+            return Some(sum & 0xffff == u32::from(kept));
+        }
+        let sum = crc16(crc16(crc16(crc16(0xffff, &sb.uuid), &group), head), tail);
+        Some(!sb.has_group_checksums() || sum == kept)
+    };
+    check().unwrap_or(true)
+}
+
+/// Compares both bitmaps of a group with their checksums.
+fn check_bitmaps(disk: &Disk<'_>, sb: &Superblock, d: &Descriptor) -> Result<(), &'static str> {
+    if !sb.has_checksums() {
+        return Ok(());
+    }
+    let holds = |block: u64, bits: u64, kept: u32| {
+        let bytes = disk.read(block.saturating_mul(sb.block_size), bits / 8);
+        let sum = bytes.map(|bytes| crc32c(sb.checksum_seed, &bytes));
+        sum.is_none_or(|sum| if sb.is_wide() { sum == kept } else { sum & 0xffff == kept })
+    };
+    let clusters = sb.blocks_per_group.checked_div(sb.cluster_ratio).unwrap_or(0);
+    let [blocks, inodes] = d.checksums;
+    if !holds(d.block_bitmap, clusters, blocks) {
+        return Err("the checksum of its block bitmap does not fit");
+    }
+    if d.flags & INODE_UNINIT == 0 && !holds(d.inode_bitmap, sb.inodes_per_group.into(), inodes) {
+        return Err("the checksum of its inode bitmap does not fit");
+    }
+    Ok(())
+}
+
+fn inode_bitmap<'img>(disk: &Disk<'img>, sb: &Superblock, d: Descriptor) -> Option<Cow<'img, [u8]>> {
     let at = d.inode_bitmap.checked_mul(sb.block_size)?;
-    volume.read(at, u64::from(sb.inodes_per_group).div_ceil(8)).ok()
+    disk.read(at, u64::from(sb.inodes_per_group).div_ceil(8))
 }
 
 /// The blocks of all bitmaps, inode tables, superblocks and descriptors, in bytes of the volume.
@@ -210,16 +260,16 @@ fn uninit_free(sb: &Superblock, group: u64, metadata: &ExtentSet) -> Vec<Extent>
 }
 
 fn bitmap_free(
-    volume: View<'_>,
+    disk: &Disk<'_>,
     sb: &Superblock,
     group: u64,
     block: u64,
     free: &mut Vec<Extent>,
-) -> Result<(), String> {
+) -> Result<(), &'static str> {
     let cluster = sb.cluster_ratio.saturating_mul(sb.block_size);
     let clusters = sb.group_len(group).div_ceil(sb.cluster_ratio);
     let at = block.saturating_mul(sb.block_size);
-    let bitmap = volume.read(at, clusters.div_ceil(8)).map_err(|e| format!("its block bitmap cannot be read: {e}"))?;
+    let bitmap = disk.read(at, clusters.div_ceil(8)).ok_or("its block bitmap cannot be read")?;
     let start = sb.group_start(group).saturating_mul(sb.block_size);
     for (from, to) in zero_bits(&bitmap, index(clusters)) {
         let begin = start.saturating_add(offset(from).saturating_mul(cluster));

@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 
 const FLAG_ENCRYPT: u32 = 0x800;
 const FLAG_INDEX: u32 = 0x1000;
+const FLAG_HUGE_FILE: u32 = 0x4_0000;
 const FLAG_EXTENTS: u32 = 0x8_0000;
 const FLAG_EA_INODE: u32 = 0x20_0000;
 const FLAG_INLINE_DATA: u32 = 0x1000_0000;
@@ -35,9 +36,15 @@ pub(super) struct Inode {
     pub(super) inline_rest: Option<Extent>,
     /// Whether the inode was ever written: its time of change is set.
     pub(super) used: bool,
+    /// `i_generation`: another number for each file that the inode was used for.
+    pub(super) generation: u32,
+    /// Owner and group.
+    pub(super) owner: [u32; 2],
+    /// The block of extended attributes; 0 without one.
+    pub(super) file_acl: u64,
     flags: u32,
-    sectors: u32,
-    file_acl: bool,
+    /// `i_blocks`: what is allocated for it, in 512 bytes or in blocks.
+    sectors: u64,
 }
 
 impl Inode {
@@ -55,10 +62,15 @@ impl Inode {
             times: times(b)?,
             block: b.array(I_BLOCK)?,
             inline_rest,
-            used: b.le32(12)? != 0, // i_ctime
+            used: b.le32(12)? != 0,   // i_ctime
+            generation: b.le32(100)?, // i_generation
+            owner: [
+                u32::from(b.le16(2)?) | u32::from(b.le16(120)?) << 16, // i_uid, l_i_uid_high
+                u32::from(b.le16(24)?) | u32::from(b.le16(122)?) << 16, // i_gid, l_i_gid_high
+            ],
+            file_acl: u64::from(b.le32(104)?) | u64::from(b.le16(118)?) << 32, // i_file_acl_lo, l_i_file_acl_high
             flags,
-            sectors: b.le32(28)?,        // i_blocks_lo
-            file_acl: b.le32(104)? != 0, // i_file_acl_lo
+            sectors: u64::from(b.le32(28)?) | u64::from(b.le16(116)?) << 32, // i_blocks_lo, l_i_blocks_high
         })
     }
 
@@ -96,11 +108,30 @@ impl Inode {
 
     /// A symbolic link whose target stands in `i_block`: it has no blocks but perhaps one of attributes.
     pub(super) fn is_fast_symlink(&self, sb: &Superblock) -> bool {
-        let attribute_sectors = if self.file_acl { sb.block_size / 512 } else { 0 };
+        let attribute_sectors = if self.file_acl != 0 { sb.block_size / 512 } else { 0 };
         self.kind() == Some(EntryKind::Symlink)
             && self.size < I_BLOCK_LEN as u64
             && !self.has_extents()
-            && u64::from(self.sectors) <= attribute_sectors
+            && self.sectors <= attribute_sectors
+    }
+
+    /// Whether `i_block` says where any content lies.
+    pub(super) fn has_map(&self) -> bool {
+        let entries = self.block.le16(2).is_some_and(|entries| entries > 0);
+        self.is_inline() || if self.has_extents() { entries } else { !crate::bytes::all_zero(&self.block) }
+    }
+
+    /// How many blocks are allocated for it, those of its lists and attributes among them.
+    pub(super) fn allocated(&self, sb: &Superblock) -> u64 {
+        let bytes = self.sectors.saturating_mul(512);
+        if self.flags & FLAG_HUGE_FILE != 0 { self.sectors } else { bytes.checked_div(sb.block_size).unwrap_or(0) }
+    }
+
+    /// The same inode with another list of blocks and size: the superblock keeps a copy of the journal's.
+    pub(super) fn with_map(mut self, block: [u8; I_BLOCK_LEN], size: u64) -> Self {
+        let magic = block.le16(0) == Some(0xf30a);
+        self.flags = if magic { self.flags | FLAG_EXTENTS } else { self.flags & !FLAG_EXTENTS };
+        Self { block, size, ..self }
     }
 
     /// Where `i_block` stands in the volume.

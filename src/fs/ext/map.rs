@@ -3,13 +3,15 @@
 //! Kernel documentation, "ext4 Data Structures and Algorithms", "The Contents of inode.i_block". A list that is damaged
 //! ends where the damage is: the content is then short of its size, and reading it faults.
 
+use super::checksum;
+use super::disk::Disk;
 use super::inode::Inode;
+use super::journal::Journal;
 use super::superblock::Superblock;
 use crate::bytes::Fields;
 use crate::content::Run;
 use crate::extent::{Extent, ExtentSet};
 use crate::fuel::Fuel;
-use crate::image::View;
 use std::borrow::Cow;
 
 const EXTENT_MAGIC: u16 = 0xf30a;
@@ -22,14 +24,18 @@ const MAX_WRITTEN: u64 = 32768;
 pub(super) struct Mapping {
     pub(super) runs: Vec<Run>,
     pub(super) wrong: Option<String>,
+    /// Blocks that were found: of content, whether written or not, and of its lists.
+    pub(super) blocks: u64,
 }
 
 /// Reads the lists of blocks of one volume.
 pub(super) struct Mapper<'a> {
-    pub(super) view: View<'a>,
+    pub(super) disk: &'a Disk<'a>,
     pub(super) sb: &'a Superblock,
     /// Blocks that a list of a deleted file must still own.
     pub(super) free: &'a ExtentSet,
+    /// Where lists are looked for first: the journal, with the transaction whose state is wanted.
+    pub(super) older: Option<(&'a Journal, u32)>,
 }
 
 /// One list on its way.
@@ -40,26 +46,34 @@ struct Build<'a, 'f> {
     runs: Vec<Run>,
     /// Blocks that the runs hold so far.
     at: u64,
+    blocks: u64,
+    /// A checksum of its tree did not fit.
+    mismatch: bool,
+    /// The seed of checksums in its tree, where there are any.
+    seed: Option<u32>,
 }
 
 impl Mapper<'_> {
-    /// The runs of an inode. `deleted`: its lists must lie in free blocks.
-    pub(super) fn map(&self, inode: &Inode, deleted: bool, fuel: &mut Fuel) -> Mapping {
+    /// The runs of an inode. `deleted`: its lists must lie in free blocks. `seed`: what the checksums of its extent tree
+    /// begin with, where they are to be checked.
+    pub(super) fn map(&self, inode: &Inode, deleted: bool, seed: Option<u32>, fuel: &mut Fuel) -> Mapping {
         if inode.is_inline() || inode.is_fast_symlink(self.sb) {
             return inline(inode);
         }
-        let mut build = Build { mapper: self, deleted, fuel, runs: Vec::new(), at: 0 };
+        let mut build =
+            Build { mapper: self, deleted, fuel, runs: Vec::new(), at: 0, blocks: 0, mismatch: false, seed };
         let blocks = inode.size.div_ceil(self.sb.block_size);
         let done = if inode.has_extents() { build.tree(&inode.block, None, true) } else { build.lists(inode, blocks) };
         let done = done.and_then(|()| build.hole_up_to(blocks));
-        Mapping { runs: build.runs, wrong: done.err() }
+        let mismatch = build.mismatch.then(|| "a checksum of its extent tree does not fit".to_owned());
+        Mapping { runs: build.runs, wrong: done.err().or(mismatch), blocks: build.blocks }
     }
 }
 
 fn inline(inode: &Inode) -> Mapping {
     let first = inode.block_extent();
     let rest = inode.inline_rest.map(Run::Data);
-    Mapping { runs: std::iter::once(Run::Data(first)).chain(rest).collect(), wrong: None }
+    Mapping { runs: std::iter::once(Run::Data(first)).chain(rest).collect(), wrong: None, blocks: 0 }
 }
 
 impl<'a> Build<'a, '_> {
@@ -95,21 +109,33 @@ impl<'a> Build<'a, '_> {
         let bytes = |blocks: u64| blocks.saturating_mul(sb.block_size);
         self.push(Run::Data(Extent::new(bytes(block), bytes(count))));
         self.at = self.at.saturating_add(count);
+        self.blocks = self.blocks.saturating_add(count);
         Ok(())
     }
 
     /// A block of the list itself.
     fn node(&mut self, block: u64) -> Result<Cow<'a, [u8]>, String> {
-        let (sb, view) = (self.mapper.sb, self.mapper.view);
+        let (sb, disk) = (self.mapper.sb, self.mapper.disk);
         let extent = Extent::new(block.saturating_mul(sb.block_size), sb.block_size);
         if block == 0 || block >= sb.blocks_count {
             return Err(format!("block {block} of its block list lies outside the volume"));
         }
+        self.fuel.burn(1).map_err(|_| "the files of this volume share too many blocks".to_owned())?;
+        self.blocks = self.blocks.saturating_add(1);
+        if let Some(bytes) = self.older(block) {
+            return Ok(bytes);
+        }
         if self.deleted && !self.mapper.free.touches(extent) {
             return Err(format!("block {block} of its block list belongs to something else now"));
         }
-        self.fuel.burn(1).map_err(|_| "the files of this volume share too many blocks".to_owned())?;
-        view.read(extent.start, extent.len).map_err(|e| format!("its block list: {e}"))
+        disk.read(extent.start, extent.len).ok_or_else(|| format!("block {block} of its block list cannot be read"))
+    }
+
+    /// The journal's last copy of a list's block, up to the transaction whose state is wanted.
+    fn older(&self, block: u64) -> Option<Cow<'a, [u8]>> {
+        let (journal, sequence) = self.mapper.older?;
+        let copy = journal.of(block).iter().rev().find(|copy| copy.sequence <= sequence)?;
+        self.mapper.disk.view.read(copy.place, self.mapper.sb.block_size).ok()
     }
 
     /// A node of an extent tree; `depth` is what the node above it promises.
@@ -134,6 +160,9 @@ impl<'a> Build<'a, '_> {
                 Some(below) => {
                     let child = || Some(u64::from(entry.le16(8)?) << 32 | u64::from(entry.le32(4)?)); // ei_leaf
                     let child = self.node(child().ok_or_else(damaged)?)?;
+                    if self.seed.is_some_and(|seed| checksum::extents_hold(seed, &child) == Some(false)) {
+                        self.mismatch = true;
+                    }
                     self.tree(&child, Some(below), false)?;
                 }
             }
@@ -150,6 +179,7 @@ impl<'a> Build<'a, '_> {
         }
         self.hole(logical.saturating_sub(self.at));
         if len > MAX_WRITTEN {
+            self.blocks = self.blocks.saturating_add(len.saturating_sub(MAX_WRITTEN));
             self.hole(len.saturating_sub(MAX_WRITTEN));
             return Some(Ok(()));
         }

@@ -2,6 +2,7 @@
 //!
 //! Kernel documentation, "ext4 Data Structures and Algorithms", "Super Block".
 
+use super::checksum::crc32c;
 use crate::bytes::Fields;
 use crate::image::View;
 
@@ -10,8 +11,10 @@ const COMPAT_HAS_JOURNAL: u32 = 0x4;
 const COMPAT_SPARSE_SUPER2: u32 = 0x200;
 const INCOMPAT_FILETYPE: u32 = 0x2;
 const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
+const INCOMPAT_RECOVER: u32 = 0x4;
 const INCOMPAT_META_BG: u32 = 0x10;
 const INCOMPAT_64BIT: u32 = 0x80;
+const INCOMPAT_CSUM_SEED: u32 = 0x2000;
 const INCOMPAT_LARGEDIR: u32 = 0x4000;
 /// Extents, 64 bits, multiple mount protection, flexible groups, and all that came later: ext4.
 const INCOMPAT_EXT4: u32 = 0xffff_ffc0;
@@ -48,6 +51,12 @@ pub(super) struct Superblock {
     pub(super) own_inodes: [u32; 5],
     pub(super) uuid: [u8; 16],
     pub(super) label: String,
+    /// The seed of all metadata checksums.
+    pub(super) checksum_seed: u32,
+    /// The journal's `i_block` and size, kept here for when its inode is lost.
+    pub(super) journal_backup: Option<([u8; 60], u64)>,
+    /// False where the superblock's own checksum does not fit.
+    pub(super) sound: bool,
     backup_bgs: [u32; 2],
     compat: u32,
     incompat: u32,
@@ -94,8 +103,14 @@ impl Superblock {
             0 => 64, // damaged; the kernel writes no other size
             size => size,
         };
+        let uuid = b.array(104)?;
+        let own_seed = incompat & INCOMPAT_CSUM_SEED != 0;
+        let summed = ro_compat & RO_COMPAT_METADATA_CSUM != 0;
         let found = Self {
             at,
+            checksum_seed: if own_seed { b.le32(624)? } else { crc32c(!0, &uuid) }, // s_checksum_seed
+            journal_backup: journal_backup(b),
+            sound: !summed || crc32c(!0, b.get(..1020)?) == b.le32(1020)?, // s_checksum
             inodes_count: b.le32(0)?,
             blocks_count: high | u64::from(b.le32(4)?),
             first_data_block: u64::from(b.le32(20)?),
@@ -110,7 +125,7 @@ impl Superblock {
             first_meta_bg: u64::from(b.le32(260)?),
             // s_journal_inum, s_usr_quota_inum, s_grp_quota_inum, s_prj_quota_inum, s_orphan_file_inum
             own_inodes: [b.le32(224)?, b.le32(576)?, b.le32(580)?, b.le32(620)?, b.le32(640)?],
-            uuid: b.array(104)?,
+            uuid,
             label: text_before_nul(b.span(120, 16)?), // s_volume_name
             backup_bgs: [b.le32(588)?, b.le32(592)?],
             compat,
@@ -197,6 +212,29 @@ impl Superblock {
         self.ro_compat & (RO_COMPAT_GDT_CSUM | RO_COMPAT_METADATA_CSUM) != 0
     }
 
+    /// Whether inodes, directories, extents and bitmaps carry CRC-32C.
+    pub(super) const fn has_checksums(&self) -> bool {
+        self.ro_compat & RO_COMPAT_METADATA_CSUM != 0
+    }
+
+    /// Whether descriptors of groups carry a CRC-16.
+    pub(super) const fn has_group_checksums(&self) -> bool {
+        self.ro_compat & RO_COMPAT_GDT_CSUM != 0
+    }
+
+    /// Whether the journal holds what was not written back.
+    pub(super) const fn needs_recovery(&self) -> bool {
+        self.incompat & INCOMPAT_RECOVER != 0
+    }
+
+    pub(super) const fn has_journal(&self) -> bool {
+        self.compat & COMPAT_HAS_JOURNAL != 0
+    }
+
+    pub(super) const fn has_clusters(&self) -> bool {
+        self.ro_compat & RO_COMPAT_BIGALLOC != 0
+    }
+
     /// `ext2`, `ext3` or `ext4`, after its features.
     pub(super) const fn name(&self) -> &'static str {
         if self.incompat & INCOMPAT_EXT4 != 0 || self.ro_compat & RO_COMPAT_EXT4 != 0 {
@@ -219,6 +257,13 @@ fn backups() -> impl Iterator<Item = (u64, u64, u16)> {
             (block.saturating_mul(block_size), block_size, group)
         })
     })
+}
+
+/// `s_jnl_blocks`: `i_block` of the journal's inode, then the high and the low half of its size.
+fn journal_backup(b: &[u8]) -> Option<([u8; 60], u64)> {
+    let kept = b.byte(253)? == 1; // s_jnl_backup_type
+    let size = u64::from(b.le32(328)?) << 32 | u64::from(b.le32(332)?);
+    Some((b.array(268)?, size)).filter(|_| kept)
 }
 
 fn text_before_nul(field: &[u8]) -> String {

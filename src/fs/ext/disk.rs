@@ -1,0 +1,75 @@
+//! The blocks of a volume as a mount would see them: where the journal was not written back, its copy stands for the
+//! block. The evidence itself stays as it is.
+
+use crate::bytes::{index, offset};
+use crate::image::View;
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// A volume with the blocks that its journal would change.
+#[derive(Clone)]
+pub(super) struct Disk<'img> {
+    pub(super) view: View<'img>,
+    block_size: u64,
+    /// Byte of the volume at which the journal's copy of a block stands.
+    replay: HashMap<u64, u64>,
+}
+
+impl<'img> Disk<'img> {
+    /// The volume as it lies there.
+    pub(super) fn plain(view: View<'img>, block_size: u64) -> Self {
+        Self { view, block_size: block_size.max(1), replay: HashMap::new() }
+    }
+
+    /// The volume with the journal written back.
+    pub(super) fn replayed(view: View<'img>, block_size: u64, replay: HashMap<u64, u64>) -> Self {
+        Self { view, block_size: block_size.max(1), replay }
+    }
+
+    /// Whether the journal would change the block that holds byte `at`.
+    pub(super) fn changes(&self, at: u64) -> bool {
+        !self.replay.is_empty() && self.replay.contains_key(&self.block(at))
+    }
+
+    /// The block numbers that the journal would change.
+    pub(super) fn changed(&self) -> impl Iterator<Item = u64> + '_ {
+        self.replay.keys().copied()
+    }
+
+    /// Where a block really stands.
+    pub(super) fn place_of(&self, block: u64) -> u64 {
+        self.place(block.saturating_mul(self.block_size))
+    }
+
+    fn block(&self, at: u64) -> u64 {
+        at.checked_div(self.block_size).unwrap_or(0)
+    }
+
+    /// Where byte `at` really stands.
+    pub(super) fn place(&self, at: u64) -> u64 {
+        let within = at.checked_rem(self.block_size).unwrap_or(0);
+        self.replay.get(&self.block(at)).map_or(at, |place| place.saturating_add(within))
+    }
+
+    /// Exactly `len` bytes at `at`.
+    pub(super) fn read(&self, at: u64, len: u64) -> Option<Cow<'img, [u8]>> {
+        let last = at.checked_add(len)?.saturating_sub(1);
+        if self.replay.is_empty() || !(self.block(at)..=self.block(last)).any(|b| self.replay.contains_key(&b)) {
+            return self.view.read(at, len).ok();
+        }
+        let mut bytes = Vec::with_capacity(index(len.min(self.view.size())));
+        while offset(bytes.len()) < len {
+            let here = at.saturating_add(offset(bytes.len()));
+            let within = here.checked_rem(self.block_size)?;
+            let piece = self.block_size.saturating_sub(within).min(len.saturating_sub(offset(bytes.len())));
+            bytes.extend_from_slice(&self.view.read(self.place(here), piece).ok()?);
+        }
+        Some(Cow::Owned(bytes))
+    }
+
+    /// Up to `len` bytes at `at`; fewer, or none, where the volume ends before that.
+    pub(super) fn read_up_to(&self, at: u64, len: u64) -> Cow<'img, [u8]> {
+        let len = len.min(self.view.size().saturating_sub(at));
+        self.read(at, len).unwrap_or(Cow::Borrowed(&[]))
+    }
+}

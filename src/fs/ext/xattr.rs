@@ -1,0 +1,144 @@
+//! Owner, permissions, extended attributes and access lists of an inode.
+//!
+//! Kernel documentation, "ext4 Data Structures and Algorithms", "Extended Attributes"; access lists as `acl(5)` writes
+//! them.
+
+use super::Ext;
+use super::inode::Inode;
+use crate::bytes::{Fields, index};
+use crate::fs::{Access, Entry};
+use std::borrow::Cow;
+use std::fmt::Write;
+
+const MAGIC: u32 = 0xea02_0000;
+/// Bytes of a value that are told.
+const MAX_VALUE: usize = 4096;
+/// Attributes of one inode.
+const MAX_ATTRIBUTES: usize = 256;
+
+/// Puts owner, permissions and attributes into an entry.
+pub(super) fn describe(ext: &Ext<'_>, inode: &Inode, entry: &mut Entry) {
+    let [uid, gid] = inode.owner;
+    entry.access = Some(Access { mode: inode.mode.into(), uid, gid });
+    entry.encrypted = inode.is_encrypted();
+    if ext.sb.inode_size > 128 {
+        let raw = ext.view.read_up_to(inode.at, ext.sb.inode_size);
+        let _ = inside(ext, &raw, &mut entry.attributes);
+    }
+    if inode.file_acl != 0 {
+        let at = inode.file_acl.saturating_mul(ext.sb.block_size);
+        let block = ext.disk.read_up_to(at, ext.sb.block_size);
+        if entry.allocated && block.le32(0) != Some(MAGIC) {
+            entry.faults.push(ext.fault(at, "its block of attributes is damaged".to_owned()));
+        } else if block.le32(0) == Some(MAGIC) {
+            let _ = list(ext, &block, 32, 0, &mut entry.attributes);
+        }
+    }
+}
+
+/// Those behind the inode's fields: values are counted from the first entry on.
+fn inside(ext: &Ext<'_>, raw: &[u8], out: &mut Vec<(String, String)>) -> Option<()> {
+    let header = usize::from(raw.le16(128)?).checked_add(128)?;
+    (raw.le32(header)? == MAGIC).then_some(())?;
+    let first = header.checked_add(4)?;
+    list(ext, raw, first, first, out)
+}
+
+/// The entries from `at` on; `base`: where their values are counted from.
+fn list(ext: &Ext<'_>, b: &[u8], mut at: usize, base: usize, out: &mut Vec<(String, String)>) -> Option<()> {
+    while b.le32(at)? != 0 && out.len() < MAX_ATTRIBUTES {
+        let field = |skip: usize| at.checked_add(skip);
+        let name_len = usize::from(b.byte(at)?); // e_name_len
+        let index = b.byte(field(1)?)?; // e_name_index
+        let name = b.span(field(16)?, name_len)?;
+        let size = crate::bytes::index(b.le32(field(8)?)?.into()); // e_value_size
+        let holder = b.le32(field(4)?)?; // e_value_inum
+        let value = if holder == 0 {
+            let start = base.checked_add(usize::from(b.le16(field(2)?)?))?; // e_value_offs
+            b.get(start..start.checked_add(size)?.min(b.len())).map(Cow::Borrowed)
+        } else {
+            held(ext, holder, size).map(Cow::Owned)
+        };
+        // The content of small files is kept as an attribute: it is no remark on them.
+        if let Some(value) = value.filter(|_| !(index == 7 && name == b"data")) {
+            out.push(told(index, name, &value));
+        }
+        at = at.checked_add(16)?.checked_add(name_len.checked_next_multiple_of(4)?)?;
+    }
+    Some(())
+}
+
+/// The value that an inode of its own holds.
+fn held(ext: &Ext<'_>, number: u32, size: usize) -> Option<Vec<u8>> {
+    let inode = ext.inode(number).filter(Inode::is_attribute)?;
+    let mapper = super::map::Mapper { disk: &ext.disk, sb: &ext.sb, free: &ext.groups.free, older: None };
+    let mapping = mapper.map(&inode, false, None, &mut crate::fuel::Fuel::new(1 << 16));
+    let stream = crate::content::Stream::plain(mapping.runs, inode.size);
+    let bytes = crate::content::Content::new(ext.view, &stream).prefix(size.min(MAX_VALUE) as u64).into_owned();
+    Some(bytes)
+}
+
+/// Name and value for a reader.
+fn told(index: u8, name: &[u8], value: &[u8]) -> (String, String) {
+    let prefix = match index {
+        1 => "user.",
+        2 => "system.posix_acl_access",
+        3 => "system.posix_acl_default",
+        4 => "trusted.",
+        6 => "security.",
+        7 => "system.",
+        8 => "system.richacl",
+        _ => "",
+    };
+    let name = format!("{prefix}{}", String::from_utf8_lossy(name));
+    let access = if matches!(index, 2 | 3) { access_list(value) } else { None };
+    (name, access.unwrap_or_else(|| text_or_hex(value)))
+}
+
+/// An access list: `user::rw-,user:1000:r--,mask::r--,other::---`.
+fn access_list(b: &[u8]) -> Option<String> {
+    let mut at = 4usize; // a_version
+    let mut text = String::new();
+    while at < b.len() {
+        let (tag, rights) = (b.le16(at)?, b.le16(at.checked_add(2)?)?); // e_tag, e_perm
+        let who = match tag {
+            0x01 | 0x02 => "user",
+            0x04 | 0x08 => "group",
+            0x10 => "mask",
+            0x20 => "other",
+            _ => return None,
+        };
+        let named = matches!(tag, 0x02 | 0x08);
+        let id = if named { b.le32(at.checked_add(4)?)?.to_string() } else { String::new() }; // e_id
+        let flag = |bit: u16, letter: char| if rights & bit != 0 { letter } else { '-' };
+        let comma = if text.is_empty() { "" } else { "," };
+        write!(text, "{comma}{who}:{id}:{}{}{}", flag(4, 'r'), flag(2, 'w'), flag(1, 'x')).ok()?;
+        at = at.checked_add(if named { 8 } else { 4 })?;
+    }
+    Some(text)
+}
+
+/// Text where it is text, else hexadecimal.
+fn text_or_hex(value: &[u8]) -> String {
+    let value = value.get(..value.len().min(MAX_VALUE)).unwrap_or_default();
+    let trimmed = value.strip_suffix(&[0]).unwrap_or(value);
+    match std::str::from_utf8(trimmed) {
+        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => text.to_owned(),
+        _ => value.iter().fold(String::with_capacity(index(value.len() as u64).saturating_mul(2)), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_lists_read_as_getfacl_prints_them() {
+        let raw = [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 0xe8, 3, 0, 0, 0x10, 0, 4, 0, 0x20, 0, 0, 0];
+        assert_eq!(access_list(&raw).as_deref(), Some("user::rw-,user:1000:r--,mask::r--,other::---"));
+        assert_eq!(access_list(&raw[..9]), None);
+    }
+}
