@@ -7,6 +7,7 @@ pub mod ext;
 pub mod fat;
 pub mod folder;
 pub mod ntfs;
+mod verdict;
 
 use crate::content::Stream;
 use crate::extent::Extent;
@@ -236,6 +237,20 @@ pub trait FileSystem: Send + Sync {
 
     /// The clusters that belong to nothing, sorted and merged, relative to the volume.
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_>;
+}
+
+/// All entries of a file system, their verdicts completed by what only all of them together tell, and what could not be
+/// read.
+pub fn entries(file_system: &dyn FileSystem) -> (Vec<Entry>, Vec<Fault>) {
+    let (mut entries, mut faults) = (Vec::new(), Vec::new());
+    for entry in file_system.entries() {
+        match entry {
+            Ok(entry) => entries.push(entry),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    verdict::settle(&mut entries);
+    (entries, faults)
 }
 
 /// Why a file system is thought to be there.

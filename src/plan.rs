@@ -206,7 +206,9 @@ impl Draft {
             }
             return self.add_windows(row, &[volume.extent]);
         };
-        self.add_entries(row, view, file_system.entries());
+        let (entries, lost) = crate::fs::entries(file_system.as_ref());
+        self.faults.extend(lost);
+        self.add_entries(row, view, entries);
         let (mut free, mut lost) = (Vec::new(), Vec::new());
         for extent in file_system.unallocated() {
             match extent {
@@ -227,16 +229,9 @@ impl Draft {
         self.units.push(Unit { volume: row, start: anomaly.sign.at, task: Task::Anomaly(Box::new(anomaly)) });
     }
 
-    fn add_entries(&mut self, row: usize, view: View<'_>, entries: impl Iterator<Item = Result<Entry, Fault>>) {
+    fn add_entries(&mut self, row: usize, view: View<'_>, entries: Vec<Entry>) {
         let (mut content, mut slack) = (Vec::new(), Vec::new());
         for entry in entries {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(fault) => {
-                    self.faults.push(fault);
-                    continue;
-                }
-            };
             if entry.allocated && entry.kind != EntryKind::Directory {
                 slack.extend(entry.stream.slack().into_iter().map(|e| view.sub(e).extent()));
                 content.extend(content_extents(&entry).map(|e| view.sub(e).extent()));

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use evidex::content::Content;
-use evidex::fs::{Entry, EntryKind, Origin, claims};
+use evidex::fs::{Entry, EntryKind, Origin, claims, entries};
 use evidex::image::{Image, View, open};
 use evidex::volume::{VolumeKind, divide};
 use serde_json::Value;
@@ -246,7 +246,7 @@ fn listing(image: &dyn Image) -> (Vec<Row>, Vec<String>) {
         let Some((row, _)) = claims(view).into_iter().next() else { continue };
         let Ok(fs) = (row.open)(view) else { continue };
         names.push(fs.facts().name.clone());
-        for entry in fs.entries().flatten().filter(|e| e.kind == EntryKind::File) {
+        for entry in entries(fs.as_ref()).0.into_iter().filter(|e| e.kind == EntryKind::File) {
             rows.push(Row {
                 hashes: sha256(view, &entry).into_iter().collect(),
                 size: entry.stream.size,
