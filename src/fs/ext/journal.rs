@@ -44,13 +44,26 @@ pub(super) struct Copy {
     pub(super) place: u64,
 }
 
+/// The end of a transaction.
+#[derive(Clone, Copy, Debug)]
+struct Commit {
+    time: Option<Timestamp>,
+    /// The transaction that the block behind it belongs to.
+    next: Option<u32>,
+}
+
+/// Mounting and unmounting count so many transactions that are never written.
+const MOUNT_STEP: u32 = 3;
+
 /// What the journal holds.
 #[derive(Default)]
 pub(super) struct Journal {
     /// Sorted by block, then by transaction.
     copies: Vec<Copy>,
-    /// Transactions that were finished, with their time.
-    commits: BTreeMap<u32, Option<Timestamp>>,
+    /// Transactions that were finished.
+    commits: BTreeMap<u32, Commit>,
+    /// The transaction at the ring's first block.
+    first: Option<u32>,
     /// What a mount would write back: block, and byte of the volume at which its copy stands.
     pub(super) replay: HashMap<u64, u64>,
     /// The first transaction of those.
@@ -91,10 +104,14 @@ impl Journal {
             heads.insert(number);
             match kind {
                 DESCRIPTOR => descriptors.push((sequence, number)),
-                COMMIT => drop(journal.commits.insert(sequence, ring.commit_time(number))),
+                COMMIT => {
+                    let next = ring.header(ring.next(number)).map(|(_, sequence)| sequence);
+                    journal.commits.insert(sequence, Commit { time: ring.commit_time(number), next });
+                }
                 _ => {}
             }
         }
+        journal.first = ring.header(ring.first).map(|(_, sequence)| sequence);
         descriptors.sort_unstable_by(|a, b| b.cmp(a));
         let mut claimed = HashSet::new();
         for (sequence, number) in descriptors {
@@ -146,10 +163,23 @@ impl Journal {
         self.copies.get(first..last).unwrap_or_default()
     }
 
-    /// True where every transaction behind `from` up to `to` is there: nothing that they changed is unknown.
+    /// True where every transaction behind `from` up to `to` is there: nothing that they changed is unknown. Numbers are
+    /// skipped when a volume is mounted, so that the place in the ring decides.
     pub(super) fn is_gapless(&self, from: u32, to: u32) -> bool {
-        let between = u64::from(to.saturating_sub(from));
-        self.commits.range(from.saturating_add(1)..=to.max(from.saturating_add(1))).count() as u64 >= between
+        let (Some(first), true) = (self.commits.get(&from), from <= to) else { return false };
+        let mut last = (from, *first);
+        for (sequence, commit) in self.commits.range(from..=to).skip(1) {
+            let (before, end) = last;
+            let step = sequence.saturating_sub(before);
+            let adjacent = end.next == Some(*sequence);
+            // The last transaction of a mount has an older one behind it; the next mount may begin at the ring's start.
+            let restarted = self.first == Some(*sequence) && end.next.is_none_or(|next| next < before);
+            if step > 1 && !adjacent && !(restarted && step <= MOUNT_STEP) {
+                return false;
+            }
+            last = (*sequence, *commit);
+        }
+        last.0 == to
     }
 
     /// Takes the blocks that the journal would change, as the disk holds them: they are older copies, too.
@@ -162,7 +192,7 @@ impl Journal {
 
     /// When a transaction was finished.
     pub(super) fn time(&self, sequence: u32) -> Option<Timestamp> {
-        self.commits.get(&sequence).copied().flatten()
+        self.commits.get(&sequence).and_then(|commit| commit.time)
     }
 }
 
