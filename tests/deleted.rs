@@ -1,0 +1,324 @@
+//! Deleted files in the layouts of NIST's tests of deleted-file recovery (one, many, large, fragmented, braided, nested,
+//! overwritten once and twice, thousands, deep directories, names beyond ASCII, names used again), on volumes that the
+//! kernel's or the format's own driver wrote and deleted from. Where no such volume can be mounted a test says so and
+//! passes. The truth is what was written.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use evidex::content::Content;
+use evidex::fs::{Certainty, Entry, EntryKind, Recovered, claims, entries};
+use evidex::image::{View, open};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is written and deleted, one step after the other.
+#[derive(Clone, Debug)]
+enum Step {
+    Folder(String),
+    /// So many bytes behind what the file holds; made where it is not there.
+    Append(String, usize),
+    Rename(String, String),
+    Delete(String),
+    DeleteFolder(String),
+    /// The volume is unmounted and mounted again.
+    Remount,
+}
+
+/// A layout: its steps, and which of its deleted files nothing was written over.
+struct Layout {
+    name: &'static str,
+    steps: Vec<Step>,
+    whole: Vec<String>,
+}
+
+fn append(path: &str, len: usize) -> Step {
+    Step::Append(path.to_owned(), len)
+}
+
+fn delete(path: &str) -> Step {
+    Step::Delete(path.to_owned())
+}
+
+/// Writes and, after a new mount, deletes `files`.
+fn plain(name: &'static str, folders: &[String], files: &[(String, usize)]) -> Layout {
+    let mut steps: Vec<Step> = folders.iter().map(|f| Step::Folder(f.clone())).collect();
+    steps.extend(files.iter().map(|(path, len)| append(path, *len)));
+    steps.push(Step::Remount);
+    steps.extend(files.iter().map(|(path, _)| delete(path)));
+    Layout { name, steps, whole: files.iter().map(|(path, _)| path.clone()).collect() }
+}
+
+fn layouts() -> Vec<Layout> {
+    let many: Vec<_> = (0..200).map(|i| (format!("/many/file {i:03}.bin"), 100 + i * 97)).collect();
+    let thousands: Vec<_> =
+        (0..2500).map(|i| (format!("/thousands/{i:05}-a-name-of-some-length.dat"), 1 + i % 700)).collect();
+    let mut deep_folders: Vec<String> = vec!["/deep".to_owned()];
+    for level in 1..40 {
+        deep_folders.push(format!("{}/{level}", deep_folders[level - 1]));
+    }
+    let deep_file = format!("{}/bottom.bin", deep_folders[39]);
+    let names = ["Überweisung €5.txt", "资料 机密.txt", "секрет.doc", "😀 hidden.txt", "naïve-ﬁle.bin"];
+    let names: Vec<_> = names.iter().map(|n| (format!("/names/{n}"), 3000)).collect();
+
+    let mut deep = plain("deep directories", &deep_folders, &[(deep_file, 5000)]);
+    deep.steps.extend(deep_folders.iter().rev().map(|f| Step::DeleteFolder(f.clone())));
+
+    let turns = |names: &[&str], rounds: usize, len: usize| -> Vec<Step> {
+        (0..rounds).flat_map(|_| names.iter().map(|n| append(n, len)).collect::<Vec<_>>()).collect()
+    };
+    let mut braided = turns(&["/braid a.bin", "/braid b.bin"], 8, 9000);
+    braided.extend([Step::Remount, delete("/braid a.bin"), delete("/braid b.bin")]);
+    let mut fragmented = turns(&["/frag.bin", "/between.bin"], 5, 20_000);
+    fragmented.extend([Step::Remount, delete("/frag.bin")]);
+    let nested = vec![
+        append("/outer.bin", 30_000),
+        append("/inner.bin", 20_000),
+        append("/outer.bin", 30_000),
+        Step::Remount,
+        delete("/outer.bin"),
+        delete("/inner.bin"),
+    ];
+    let again = vec![
+        append("/note.txt", 4000),
+        Step::Remount,
+        delete("/note.txt"),
+        append("/filler.bin", 100),
+        append("/note.txt", 5000),
+        Step::Remount,
+        delete("/note.txt"),
+    ];
+    let renamed = vec![
+        append("/draft.tmp", 7000),
+        Step::Remount,
+        Step::Rename("/draft.tmp".to_owned(), "/final.doc".to_owned()),
+        Step::Remount,
+        delete("/final.doc"),
+    ];
+    let all = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<String>>();
+    vec![
+        plain("one", &[], &[("/one.bin".to_owned(), 10_000)]),
+        plain("many", &["/many".to_owned()], &many),
+        plain("large", &[], &[("/large.bin".to_owned(), 6 << 20)]),
+        Layout { name: "fragmented", steps: fragmented, whole: all(&["/frag.bin"]) },
+        Layout { name: "braided", steps: braided, whole: all(&["/braid a.bin", "/braid b.bin"]) },
+        Layout { name: "nested", steps: nested, whole: all(&["/outer.bin", "/inner.bin"]) },
+        deep,
+        plain("names beyond ASCII", &["/names".to_owned()], &names),
+        Layout { name: "a name used again", steps: again, whole: all(&["/note.txt"]) },
+        Layout { name: "renamed", steps: renamed, whole: all(&["/final.doc"]) },
+        plain("thousands", &["/thousands".to_owned()], &thousands),
+    ]
+}
+
+/// Layouts in which later files are written over earlier ones; nothing is promised of these but the truth.
+fn overwriting() -> Vec<Step> {
+    let round = |n: usize, len: usize| -> Vec<Step> {
+        let names: Vec<String> = (0..40).map(|i| format!("/over {n}-{i}.bin")).collect();
+        let mut steps: Vec<Step> = names.iter().map(|name| append(name, len)).collect();
+        steps.push(Step::Remount);
+        steps.extend(names.iter().map(|name| delete(name)));
+        steps.push(Step::Remount);
+        steps
+    };
+    [round(1, 90_000), round(2, 60_000), round(3, 130_000)].concat()
+}
+
+/// A mounted volume.
+struct Volume {
+    image: PathBuf,
+    folder: PathBuf,
+    mount: fn(&Path, &Path) -> bool,
+    /// What each path held when it was deleted, every time.
+    deleted: HashMap<String, Vec<Vec<u8>>>,
+    seed: u64,
+}
+
+fn done(command: &mut Command) -> bool {
+    command.output().is_ok_and(|out| out.status.success())
+}
+
+impl Volume {
+    fn take(&mut self, step: &Step) {
+        let at = |path: &str| self.folder.join(path.trim_start_matches('/'));
+        match step {
+            Step::Folder(path) => fs::create_dir(at(path)).expect("a folder is made"),
+            Step::Append(path, len) => {
+                let mut file = fs::File::options().create(true).append(true).open(at(path)).expect("a file is opened");
+                let mut bytes = vec![0; *len];
+                for chunk in bytes.chunks_mut(8) {
+                    self.seed ^= self.seed << 13;
+                    self.seed ^= self.seed >> 7;
+                    self.seed ^= self.seed << 17;
+                    chunk.copy_from_slice(&self.seed.to_le_bytes()[..chunk.len()]);
+                }
+                file.write_all(&bytes).expect("a file is written");
+                // What grows in turns has to reach the disk in turns; thousands of small files would fill the journal.
+                if *len >= 9000 {
+                    file.sync_all().expect("a file is synced");
+                }
+            }
+            Step::Rename(from, to) => fs::rename(at(from), at(to)).expect("a file is renamed"),
+            Step::Delete(path) => {
+                let bytes = fs::read(at(path)).expect("a file is read");
+                fs::remove_file(at(path)).expect("a file is deleted");
+                self.deleted.entry(path.clone()).or_default().push(bytes);
+            }
+            Step::DeleteFolder(path) => fs::remove_dir(at(path)).expect("a folder is deleted"),
+            Step::Remount => {
+                self.unmount();
+                assert!((self.mount)(&self.image, &self.folder), "the volume mounts again");
+            }
+        }
+    }
+
+    fn unmount(&self) {
+        assert!(done(Command::new("umount").arg(&self.folder)), "the volume is unmounted");
+    }
+}
+
+/// How well one layout came back.
+#[derive(Default)]
+struct Score {
+    files: usize,
+    named: usize,
+    whole: usize,
+    intact: usize,
+}
+
+/// Lists the image and compares with what was deleted. A content that is called intact has to be one that was there.
+fn compare(image: &Path, deleted: &HashMap<String, Vec<Vec<u8>>>, whole: &[String]) -> Score {
+    let image = open(image).expect("the image opens");
+    let view = View::whole(image.as_ref());
+    let (row, _) = claims(view).into_iter().next().expect("a file system claims it");
+    let fs = (row.open)(view).expect("it opens");
+    let (listed, _) = entries(fs.as_ref());
+    let truths: HashSet<&[u8]> = deleted.values().flatten().map(Vec::as_slice).collect();
+    let read = |entry: &Entry| Content::new(view, &entry.stream).prefix(entry.stream.size).into_owned();
+    let mut score = Score { files: whole.len(), ..Score::default() };
+    for entry in listed.iter().filter(|e| !e.allocated && e.kind == EntryKind::File && e.stream.size > 0) {
+        if entry.recovered == Some(Recovered::Intact) {
+            let bytes = read(entry);
+            assert!(truths.contains(bytes.as_slice()), "{} is called intact and is not: {:?}", entry.path, entry.note);
+        }
+    }
+    for path in whole {
+        let named: Vec<&Entry> = listed.iter().filter(|e| !e.allocated && e.path == *path).collect();
+        let last = deleted[path].last().expect("it was deleted");
+        let holds = |e: &&&Entry| e.stream.size == last.len() as u64 && read(e) == *last;
+        let found = named.iter().find(holds);
+        score.named += usize::from(!named.is_empty());
+        score.whole += usize::from(found.is_some());
+        let sure = |e: &Entry| {
+            e.recovered == Some(Recovered::Intact) && e.certainty.iter().all(|(_, c)| *c != Certainty::Guessed)
+        };
+        score.intact += usize::from(found.is_some_and(|e| sure(e)));
+    }
+    score
+}
+
+/// Does all steps on a new volume of `size` bytes; `None` where it cannot be made or mounted.
+fn written(
+    size: u64,
+    make: fn(&Path) -> bool,
+    mount: fn(&Path, &Path) -> bool,
+    steps: &[Step],
+) -> Option<(tempfile::TempDir, Volume)> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (image, folder) = (dir.path().join("image"), dir.path().join("mnt"));
+    fs::create_dir(&folder).expect("a folder is made");
+    fs::File::create(&image).and_then(|f| f.set_len(size)).expect("an image is made");
+    if !make(&image) || !mount(&image, &folder) {
+        return None;
+    }
+    let mut volume = Volume { image, folder, mount, deleted: HashMap::new(), seed: 0x1234_5678_9abc_def1 };
+    steps.iter().for_each(|step| volume.take(step));
+    volume.unmount();
+    Some((dir, volume))
+}
+
+fn mkfs(kind: &str, options: &[&str], image: &Path) -> bool {
+    done(Command::new(format!("mkfs.{kind}")).args(options).arg(image))
+}
+
+fn loop_mount(image: &Path, folder: &Path) -> bool {
+    done(Command::new("mount").args(["-o", "loop,nodiscard"]).arg(image).arg(folder))
+}
+
+/// A kind of volume, and how much of every layout has to come back: whole, and called intact.
+struct Kind {
+    name: &'static str,
+    make: fn(&Path) -> bool,
+    mount: fn(&Path, &Path) -> bool,
+    /// Layouts that must come back whole and named.
+    promised: bool,
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "ext4",
+        make: |image| mkfs("ext4", &["-q", "-F", "-b", "4096", "-J", "size=64"], image),
+        mount: loop_mount,
+        promised: true,
+    },
+    Kind {
+        name: "ext4, blocks of 1 KiB, small inodes",
+        make: |image| {
+            mkfs("ext4", &["-q", "-F", "-b", "1024", "-I", "128", "-O", "^metadata_csum", "-J", "size=64"], image)
+        },
+        mount: loop_mount,
+        promised: true,
+    },
+    Kind {
+        name: "ext3",
+        make: |image| mkfs("ext3", &["-q", "-F", "-J", "size=64"], image),
+        mount: loop_mount,
+        promised: true,
+    },
+    Kind {
+        name: "NTFS",
+        make: |image| mkfs("ntfs", &["-F", "-q", "-Q"], image),
+        mount: |image, folder| done(Command::new("ntfs-3g").arg(image).arg(folder)),
+        promised: true,
+    },
+    Kind {
+        name: "exFAT",
+        make: |image| mkfs("exfat", &[], image),
+        mount: |image, folder| done(Command::new("mount.exfat-fuse").arg(image).arg(folder)),
+        promised: true,
+    },
+    // The kernel wipes names, sizes and lists of blocks, and there is no journal.
+    Kind { name: "ext2", make: |image| mkfs("ext2", &["-q", "-F"], image), mount: loop_mount, promised: false },
+];
+
+#[test]
+fn deleted_files_come_back() {
+    let mut failures = Vec::new();
+    println!("{:38} {:20} {:>6} {:>6} {:>6} {:>6}", "volume", "layout", "files", "named", "whole", "intact");
+    for kind in KINDS {
+        for layout in layouts() {
+            let Some((_dir, volume)) = written(192 << 20, kind.make, kind.mount, &layout.steps) else {
+                eprintln!("left out: {} cannot be made or mounted here", kind.name);
+                break;
+            };
+            let s = compare(&volume.image, &volume.deleted, &layout.whole);
+            println!(
+                "{:38} {:20} {:>6} {:>6} {:>6} {:>6}",
+                kind.name, layout.name, s.files, s.named, s.whole, s.intact
+            );
+            if kind.promised && (s.named < s.files || s.whole < s.files || s.intact < s.files) {
+                failures.push(format!("{}, {}", kind.name, layout.name));
+            }
+        }
+        if let Some((_dir, volume)) = written(24 << 20, kind.make, kind.mount, &overwriting()) {
+            let paths: Vec<String> = volume.deleted.keys().cloned().collect();
+            let s = compare(&volume.image, &volume.deleted, &paths);
+            println!(
+                "{:38} {:20} {:>6} {:>6} {:>6} {:>6}",
+                kind.name, "overwritten twice", s.files, s.named, s.whole, s.intact
+            );
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
