@@ -3,10 +3,14 @@
 //! A file system is one file below `fs/` (with a folder of its own for its parts) and one row of
 //! [`crate::registry::FILE_SYSTEMS`].
 
+mod cluster;
+pub mod exfat;
 pub mod ext;
 pub mod fat;
 pub mod folder;
 pub mod ntfs;
+mod orphan;
+mod scatter;
 mod verdict;
 
 use crate::content::Stream;

@@ -19,6 +19,7 @@ pub static FILE_SYSTEMS: &[fs::Row] = &[
     fs::Row { name: "folder", probe: fs::folder::probe, open: fs::folder::open },
     fs::Row { name: "ntfs", probe: fs::ntfs::probe, open: fs::ntfs::open },
     fs::Row { name: "fat", probe: fs::fat::probe, open: fs::fat::open },
+    fs::Row { name: "exfat", probe: fs::exfat::probe, open: fs::exfat::open },
     fs::Row { name: "ext", probe: fs::ext::probe, open: fs::ext::open },
 ];
 

@@ -1,7 +1,8 @@
 //! Points in time as file systems keep them: with their own precision and, for FAT, without a zone.
 //!
 //! Sources: Windows FILETIME ([MS-DTYP] 2.3.3), POSIX time with the ext4 extra fields, FAT date and time
-//! (Microsoft FAT specification, "Date and Time Formats").
+//! (Microsoft FAT specification, "Date and Time Formats"), exFAT timestamps (Microsoft exFAT specification, 7.4.8 to
+//! 7.4.10).
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
@@ -90,6 +91,21 @@ impl Timestamp {
         Some(Self { precision: Precision::Day, ..Self::dos(date, 0)? })
     }
 
+    /// An exFAT Timestamp, its 10msIncrement (0 to 199; none for the time of access) and its UtcOffset. With the
+    /// OffsetValid bit the time is in UTC, without it on the clock of the machine that wrote it.
+    pub fn exfat(stamp: u32, centis: Option<u8>, offset: u8) -> Option<Self> {
+        let (date, time) = (u16::try_from(stamp >> 16).ok()?, u16::try_from(stamp & 0xffff).ok()?);
+        let fine = centis.filter(|centis| *centis < 200).and_then(|centis| Self::dos_fine(date, time, centis));
+        let local = fine.or_else(|| Self::dos(date, time))?;
+        if offset & 0x80 == 0 {
+            return Some(local);
+        }
+        // OffsetFromUtc: seven bits with a sign, in quarters of an hour.
+        let quarters = i64::from((offset << 1).cast_signed() >> 1);
+        let seconds = local.seconds.checked_sub(quarters.checked_mul(900)?)?;
+        Some(Self { seconds, local: false, ..local })
+    }
+
     /// RFC 3339 with as many digits as were kept; without the `Z` where the zone is not known.
     /// A year that RFC 3339 cannot write is given as seconds since 1970, `@N`.
     pub fn rfc3339(&self) -> String {
@@ -130,6 +146,19 @@ mod tests {
         assert_eq!(Timestamp::unix(951_782_400).rfc3339(), "2000-02-29T00:00:00Z");
         let fat = Timestamp::dos_fine(0x58_61, 0x6000, 150).map(|t| t.rfc3339());
         assert_eq!(fat.as_deref(), Some("2024-03-01T12:00:01.50"));
+    }
+
+    #[test]
+    fn exfat_times_with_an_offset_are_in_utc() {
+        let stamp = 0x5861_6000;
+        let shown = |centis, offset| Timestamp::exfat(stamp, centis, offset).map(|t| t.rfc3339());
+        assert_eq!(shown(Some(150), 0).as_deref(), Some("2024-03-01T12:00:01.50"));
+        assert_eq!(shown(None, 0x80).as_deref(), Some("2024-03-01T12:00:00Z"));
+        // The specification's table: 0xE0 is UTC-08:00, 0x8C UTC+03:00, 0xFF UTC-00:15.
+        assert_eq!(shown(None, 0xe0).as_deref(), Some("2024-03-01T20:00:00Z"));
+        assert_eq!(shown(Some(200), 0x8c).as_deref(), Some("2024-03-01T09:00:00Z"));
+        assert_eq!(shown(None, 0xff).as_deref(), Some("2024-03-01T12:15:00Z"));
+        assert_eq!(Timestamp::exfat(0, Some(0), 0x80), None);
     }
 
     #[test]

@@ -28,6 +28,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dfvfs/gpt.raw", "ext"),
     ("dfvfs/mbr.raw", "ext"),
     ("dfvfs/ntfs.raw", "ntfs"),
+    ("dissect/dissect-exfat.bin", "exfat"),
     ("dissect/dissect-ext4.bin", "ext"),
     ("dissect/dissect-fat32.bin", "fat"),
     ("dissect/dissect-ntfs.bin", "ntfs"),
@@ -38,6 +39,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("misc/goext4-hierarchy_32.ext4", "ext"),
     ("misc/gofat-fat12.dd", "fat"),
     ("misc/ntfs-crate-testfs1", "ntfs"),
+    ("msuhanov/exfat_win.raw", "exfat"),
     ("msuhanov/fat16.raw", "fat"),
     ("msuhanov/fat_deleted_dir.raw", "fat"),
     ("msuhanov/fat_lfn_test.raw", "fat"),
@@ -53,11 +55,14 @@ const TRUTHS: &[(&str, &str)] = &[
 const DELETED_EXTRAS: &[(&str, usize, &str)] = &[];
 
 /// What of the truth we do not list, on purpose: `(image, path, why)`.
-const LEFT_OUT: &[(&str, &str, &str)] = &[(
-    "dftt/1-ext-part-test-2.dd",
-    "/$OrphanFiles/SECOND-3.TXT",
-    "an empty file's entry of an older file system, in the middle of a cluster: directories begin where clusters do",
-)];
+const LEFT_OUT: &[(&str, &str, &str)] = &[
+    (
+        "dftt/1-ext-part-test-2.dd",
+        "/$OrphanFiles/SECOND-3.TXT",
+        "an empty file's entry of an older file system, in the middle of a cluster: directories begin where clusters do",
+    ),
+    ("msuhanov/exfat_win.raw", "/$OrphanFiles/$EMPTY_VOLUME_LABEL", "a deleted label, which is no file"),
+];
 
 fn corpus() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");

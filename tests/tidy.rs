@@ -33,6 +33,9 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("extract", "html", "markup in mail and in office documents"),
     ("extract", "strings", "what is left where a format gives up"),
     ("extract", "zip", "the container of office documents"),
+    ("fs", "cluster", "chains and free clusters of FAT and exFAT"),
+    ("fs", "orphan", "the order of directories that nothing names"),
+    ("fs", "scatter", "where the deleted files of FAT and exFAT lay"),
 ];
 
 /// Threads outside the pipeline: file, what, why.

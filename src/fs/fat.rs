@@ -59,7 +59,7 @@ impl FileSystem for Fat<'_> {
 
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_> {
         let whole = Extent::new(0, self.view.size());
-        let free = table::extents(&self.boot, self.table.free()).map(move |extent| extent.intersect(whole));
+        let free = self.boot.heap.extents(self.table.free().spans()).map(move |extent| extent.intersect(whole));
         Box::new(free.filter(|extent| !extent.is_empty()).map(Ok))
     }
 }
@@ -73,7 +73,7 @@ fn facts(view: View<'_>, boot: &Boot, table: &Table<'_>) -> Facts {
         name: boot.width.name().to_owned(),
         label: label.map_or_else(|| boot.label.clone(), |slot| slot.name),
         id: boot.serial.map(|serial| format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff)).unwrap_or_default(),
-        cluster: boot.cluster_size,
+        cluster: boot.heap.cluster,
         size: boot.size,
         faults,
         anomalies: Vec::new(),
@@ -87,7 +87,7 @@ fn boot_faults(view: View<'_>, boot: &Boot) -> Vec<Fault> {
         add(0, format!("the file system has {} bytes, its volume {}", boot.size, view.size()));
     }
     if boot.short_table {
-        add(0, format!("the table is too short: clusters behind {} are unreachable", boot.last));
+        add(0, format!("the table is too short: clusters behind {} are unreachable", boot.heap.last));
     }
     let active = boot.tables.get(boot.active).copied().unwrap_or_default();
     for (number, copy) in boot.tables.iter().enumerate().filter(|(number, _)| *number != boot.active) {

@@ -7,6 +7,7 @@ use super::name::oem_trimmed;
 use crate::bytes::Fields;
 use crate::extent::Extent;
 use crate::fs::Claim;
+use crate::fs::cluster::Heap;
 use crate::image::View;
 
 /// Bits of a table's entry.
@@ -31,7 +32,6 @@ impl Width {
 #[derive(Clone, Debug)]
 pub(super) struct Boot {
     pub(super) width: Width,
-    pub(super) cluster_size: u64,
     /// Every copy of the table.
     pub(super) tables: Vec<Extent>,
     /// The copy that is in force.
@@ -40,10 +40,7 @@ pub(super) struct Boot {
     pub(super) root: Extent,
     /// The root directory's first cluster on FAT32, else 0.
     pub(super) root_cluster: u32,
-    /// Where cluster 2 begins.
-    pub(super) data: u64,
-    /// The last valid cluster.
-    pub(super) last: u32,
+    pub(super) heap: Heap,
     /// Bytes of the whole file system.
     pub(super) size: u64,
     pub(super) media: u8,
@@ -115,13 +112,15 @@ impl Boot {
         let table_at = |n: u64| Extent::new(first.saturating_add(n.saturating_mul(table_len)), table_len);
         Some(Self {
             width,
-            cluster_size,
             tables: (0..copies).map(table_at).collect(),
             active: if active < usize::try_from(copies).ok()? { active } else { 0 },
             root,
             root_cluster: if wide { b.le32(44)? & 0x0fff_ffff } else { 0 }, // BPB_RootClus
-            data,
-            last: u32::try_from(last).ok().filter(|last| *last >= 2)?,
+            heap: Heap {
+                start: data,
+                cluster: cluster_size,
+                last: u32::try_from(last).ok().filter(|last| *last >= 2)?,
+            },
             size,
             media,
             serial: if named { b.le32(extended.saturating_add(3)) } else { None }, // BS_VolID
@@ -130,18 +129,6 @@ impl Boot {
             jumps: matches!((b.byte(0)?, b.byte(2)?), (0xeb, 0x90) | (0xe9, _)),
             signed: b.le16(510)? == 0xaa55,
         })
-    }
-
-    /// Where a cluster lies in the volume; `None` for what is no cluster.
-    pub(super) fn extent(&self, cluster: u32) -> Option<Extent> {
-        let number = u64::from(cluster.checked_sub(2)?);
-        let start = self.data.checked_add(number.checked_mul(self.cluster_size)?)?;
-        (cluster <= self.last).then_some(Extent::new(start, self.cluster_size))
-    }
-
-    /// How many clusters hold `size` bytes.
-    pub(super) const fn clusters_for(&self, size: u64) -> u64 {
-        size.div_ceil(self.cluster_size)
     }
 }
 

@@ -2,17 +2,18 @@
 
 use super::boot::{Boot, Width};
 use super::slot::{self, Slots};
-use super::table::{Span, Table};
+use super::table::Table;
 use crate::bytes::all_zero;
+use crate::fs::cluster::Span;
+use crate::fs::orphan::{self, Found};
 use crate::image::View;
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 /// The specification ends a directory at 2 MiB.
 const MAX_DIRECTORY: u64 = 2 << 20;
 
 fn bytes<'img>(view: View<'img>, boot: &Boot, cluster: u32, most: u64) -> Cow<'img, [u8]> {
-    let extent = boot.extent(cluster).unwrap_or_default();
+    let extent = boot.heap.extent(cluster).unwrap_or_default();
     view.read_up_to(extent.start, extent.len.min(most))
 }
 
@@ -20,7 +21,7 @@ fn bytes<'img>(view: View<'img>, boot: &Boot, cluster: u32, most: u64) -> Cow<'i
 /// entries and does not begin a directory of its own.
 pub(super) fn span(view: View<'_>, boot: &Boot, table: &Table<'_>, cluster: u32) -> Span {
     let wide = boot.width == Width::Fat32;
-    let most = u32::try_from(boot.clusters_for(MAX_DIRECTORY)).unwrap_or(u32::MAX);
+    let most = u32::try_from(boot.heap.clusters_for(MAX_DIRECTORY)).unwrap_or(u32::MAX);
     let (mut count, mut at) = (1u32, cluster);
     while count < most && !has_end(&bytes(view, boot, at, u64::MAX)) {
         at = at.saturating_add(1);
@@ -38,26 +39,22 @@ fn has_end(bytes: &[u8]) -> bool {
 }
 
 /// The free clusters that look like directories and that `known` does not know, in the order in which they are to be
-/// listed: first those that no other of them names.
+/// listed.
 pub(super) fn find(view: View<'_>, boot: &Boot, table: &Table<'_>, known: impl Fn(u32) -> bool) -> Vec<u32> {
     let wide = boot.width == Width::Fat32;
-    let (mut found, mut named) = (Vec::new(), HashSet::new());
-    let free = table.free().iter().flat_map(|span| span.first..span.first.saturating_add(span.count));
-    for cluster in free.filter(|cluster| !known(*cluster)) {
+    orphan::find(table.free(), |cluster| {
         let head = bytes(view, boot, cluster, 32);
-        if all_zero(&head) || !slot::may_begin_directory(&head, wide) {
-            continue;
+        if known(cluster) || all_zero(&head) || !slot::may_begin_directory(&head, wide) {
+            return None;
         }
         let whole = bytes(view, boot, cluster, u64::MAX);
-        let dots = slot::begins_with_dots(&whole);
-        if !dots && !slot::looks_like_directory(&whole, wide) {
-            continue;
+        let begins = slot::begins_with_dots(&whole);
+        if !begins && !slot::looks_like_directory(&whole, wide) {
+            return None;
         }
-        found.push((cluster, dots));
         let mut slots = Slots::new(boot.width);
         let inside = whole.chunks_exact(slot::SLOT).filter_map(|b| slots.take(b, 0));
-        named.extend(inside.filter(|slot| slot.is_directory() && !slot.is_dot()).map(|slot| slot.cluster));
-    }
-    let first = found.iter().filter(|(cluster, dots)| *dots && !named.contains(cluster));
-    first.chain(&found).map(|(cluster, _)| *cluster).collect()
+        let named = inside.filter(|slot| slot.is_directory() && !slot.is_dot()).map(|slot| slot.cluster).collect();
+        Some(Found { begins, named })
+    })
 }

@@ -4,11 +4,12 @@ use super::NAME;
 use super::boot::Boot;
 use super::orphan;
 use super::slot::{self, SLOT, Slot, Slots};
-use super::table::{self, Chain, Span, Table};
+use super::table::Table;
 use crate::bytes::offset;
 use crate::content::Stream;
 use crate::extent::Extent;
 use crate::fault::Fault;
+use crate::fs::cluster::{Chain, Span, total};
 use crate::fs::{Entry, EntryKind, Recovered};
 use crate::fuel::Fuel;
 use crate::image::View;
@@ -35,8 +36,8 @@ impl Directory {
             return Self::read(view, boot, [boot.root]);
         }
         let chain = table.chain(boot.root_cluster, &mut Fuel::new(MAX_DIRECTORY));
-        let mut root = Self::read(view, boot, table::extents(boot, &chain.spans));
-        let at = view.absolute(boot.data);
+        let mut root = Self::read(view, boot, boot.heap.extents(&chain.spans));
+        let at = view.absolute(boot.heap.start);
         root.faults.extend(chain.wrong.map(|wrong| Fault::new(at, NAME, format!("root directory: {wrong}"))));
         root
     }
@@ -85,7 +86,7 @@ impl<'a> Walk<'a> {
     pub(super) fn new(view: View<'a>, boot: &'a Boot, table: &'a Table<'a>) -> Self {
         let slots = Directory::root(view, boot, table).slots.into_iter();
         let root = Frame { path: String::new(), slots, deleted: false, cluster: boot.root_cluster, note: None };
-        let clusters = u64::from(boot.last);
+        let clusters = u64::from(boot.heap.last);
         let tank = clusters.saturating_mul(4).saturating_add(1 << 20);
         Self {
             view,
@@ -121,7 +122,7 @@ impl<'a> Walk<'a> {
         let end = slot.behind_end.then_some("it stands behind the end of its directory");
         let label = (slot.attributes & 0x18 == 0x08).then_some("it is marked as a volume label");
         // Windows clears the upper half of the first cluster when it deletes on FAT32.
-        let high = slot.deleted && slot.size > 0 && self.boot.last > 0xffff && slot.cluster <= 0xffff;
+        let high = slot.deleted && slot.size > 0 && self.boot.heap.last > 0xffff && slot.cluster <= 0xffff;
         let high = high.then_some("the upper half of its first cluster may have been cleared");
         let notes: Vec<_> = [slot.note.as_deref(), end, label, high, frame.note].into_iter().flatten().collect();
         (!notes.is_empty()).then(|| notes.join("; "))
@@ -137,38 +138,37 @@ impl<'a> Walk<'a> {
         if slot.cluster != 0 {
             chain = self.table.chain(slot.cluster, &mut self.chains);
         }
-        let clusters = chain.spans.iter().fold(0u64, |sum, span| sum.saturating_add(u64::from(span.count)));
-        let missing = self.boot.clusters_for(size).saturating_sub(clusters);
+        let clusters = total(&chain.spans);
+        let missing = self.boot.heap.clusters_for(size).saturating_sub(clusters);
         if let Some(wrong) = chain.wrong {
             self.fault(entry, wrong);
         }
         if missing > 0 {
             self.fault(entry, format!("its chain is {missing} clusters shorter than its size"));
         }
-        entry.stream = Stream::plain(table::runs(self.boot, &chain.spans), size);
+        entry.stream = Stream::plain(self.boot.heap.runs(&chain.spans), size);
     }
 
     fn deleted_content(&mut self, slot: &Slot, entry: &mut Entry) {
         let size = u64::from(slot.size);
-        let count = self.boot.clusters_for(size);
+        let count = self.boot.heap.clusters_for(size);
         let (recovered, spans) = if size == 0 {
             (Recovered::Intact, Vec::new())
-        } else if !self.table.is_valid(slot.cluster) {
+        } else if !self.boot.heap.is_valid(slot.cluster) {
             (Recovered::NameOnly, Vec::new())
         } else if self.table.is_free(slot.cluster) {
-            let spans = self.table.next_free(slot.cluster, count, &mut self.pieces);
+            let spans = self.table.free().next(slot.cluster, count, &mut self.pieces);
             let in_one = spans.first().is_some_and(|span| u64::from(span.count) == count);
             (if in_one { Recovered::Intact } else { Recovered::Partial }, spans)
         } else {
-            let room = u64::from(self.boot.last.saturating_sub(slot.cluster)).saturating_add(1);
-            let span = Span { first: slot.cluster, count: u32::try_from(count.min(room)).unwrap_or(u32::MAX) };
-            (if self.table.any_free(span) { Recovered::Partial } else { Recovered::Overwritten }, vec![span])
+            let span = self.boot.heap.span(slot.cluster, count);
+            (if self.table.free().any(span) { Recovered::Partial } else { Recovered::Overwritten }, vec![span])
         };
         if spans.len() > 1 {
             entry.remark("its content is taken to go on over clusters that are in use now");
         }
         entry.recovered = Some(recovered);
-        entry.stream = Stream::plain(table::runs(self.boot, &spans), size);
+        entry.stream = Stream::plain(self.boot.heap.runs(&spans), size);
     }
 
     /// Goes on with the directory's own entries, if they can be had.
@@ -183,7 +183,7 @@ impl<'a> Walk<'a> {
     }
 
     fn enter_live(&mut self, slot: &Slot, entry: &mut Entry) {
-        if !self.table.is_valid(slot.cluster) {
+        if !self.boot.heap.is_valid(slot.cluster) {
             return self.fault(entry, format!("its directory has no cluster: {}", slot.cluster));
         }
         if !self.live.insert(slot.cluster) {
@@ -196,7 +196,7 @@ impl<'a> Walk<'a> {
         }
         // A cluster that the table calls free still holds what the directory says it does.
         let spans = if chain.spans.is_empty() { vec![Span { first: slot.cluster, count: 1 }] } else { chain.spans };
-        let directory = Directory::read(self.view, self.boot, table::extents(self.boot, &spans));
+        let directory = Directory::read(self.view, self.boot, self.boot.heap.extents(&spans));
         entry.faults.extend(directory.faults);
         let slots = directory.slots.into_iter();
         let path = entry.path.clone();
@@ -205,7 +205,7 @@ impl<'a> Walk<'a> {
 
     /// A deleted directory is walked if its first cluster is free and begins with an entry for itself.
     fn enter_deleted(&mut self, cluster: u32, path: &str) -> Recovered {
-        if !self.table.is_valid(cluster) {
+        if !self.boot.heap.is_valid(cluster) {
             return Recovered::NameOnly;
         }
         let head = self.cluster_bytes(cluster);
@@ -225,10 +225,10 @@ impl<'a> Walk<'a> {
 
     fn push_deleted(&mut self, cluster: u32, path: String, note: Option<&'static str>) {
         let span = orphan::span(self.view, self.boot, self.table, cluster);
-        for next in (cluster..cluster.saturating_add(span.count)).skip(1) {
+        for next in (cluster..span.end()).skip(1) {
             self.visit(next);
         }
-        let directory = Directory::read(self.view, self.boot, table::extents(self.boot, &[span]));
+        let directory = Directory::read(self.view, self.boot, self.boot.heap.extents(&[span]));
         let slots = directory.slots.into_iter();
         self.frames.push(Frame { path, slots, deleted: true, cluster, note });
     }
@@ -247,7 +247,7 @@ impl<'a> Walk<'a> {
     }
 
     fn cluster_bytes(&self, cluster: u32) -> std::borrow::Cow<'a, [u8]> {
-        let extent = self.boot.extent(cluster).unwrap_or_default();
+        let extent = self.boot.heap.extent(cluster).unwrap_or_default();
         self.view.read_up_to(extent.start, extent.len)
     }
 
