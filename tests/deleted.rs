@@ -285,7 +285,9 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "exFAT",
         make: |image| mkfs("exfat", &[], image),
-        mount: |image, folder| done(Command::new("mount.exfat-fuse").arg(image).arg(folder)),
+        mount: |image, folder| {
+            done(Command::new("mount").args(["-t", "exfat-fuse", "-o", "loop"]).arg(image).arg(folder))
+        },
         promised: true,
     },
     // The kernel wipes names, sizes and lists of blocks, and there is no journal.

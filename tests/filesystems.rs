@@ -3,6 +3,9 @@
 //! and say so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod common;
+
+use common::{corpus_images as corpus, unpacked};
 use evidex::content::Content;
 use evidex::fs::{Entry, EntryKind, Origin, claims, entries};
 use evidex::image::{Image, View, open};
@@ -11,8 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The images whose volumes a registered file system should read: `(image, file systems)`.
@@ -63,48 +65,6 @@ const LEFT_OUT: &[(&str, &str, &str)] = &[
     ),
     ("msuhanov/exfat_win.raw", "/$OrphanFiles/$EMPTY_VOLUME_LABEL", "a deleted label, which is no file"),
 ];
-
-fn corpus() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    let folder = std::env::var_os("EVIDEX_CORPUS").map_or_else(beside, PathBuf::from).join("images");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("left out: no corpus at {} (set EVIDEX_CORPUS)", folder.display());
-    None
-}
-
-/// Copies what is no zeros: the images are sparse.
-fn copy_sparse(mut from: impl Read, to: &mut File) {
-    let mut block = vec![0u8; 1 << 16];
-    let mut size = 0u64;
-    loop {
-        let n = from.read(&mut block).expect("the archive is read");
-        if n == 0 {
-            break to.set_len(size).expect("a temporary file is sized");
-        }
-        if block[..n].iter().any(|b| *b != 0) {
-            to.seek(SeekFrom::Start(size)).expect("a temporary file is searched");
-            to.write_all(&block[..n]).expect("a temporary file is written");
-        }
-        size += n as u64;
-    }
-}
-
-/// The image decompressed into a temporary file.
-fn unpacked(folder: &Path, name: &str) -> tempfile::NamedTempFile {
-    let mut file = tempfile::NamedTempFile::new().expect("a temporary file is made");
-    let decoder = |path: PathBuf| zstd::Decoder::new(File::open(path).expect("the corpus has the file")).expect("zstd");
-    if let Some(member) = name.strip_prefix("forensics-samples/") {
-        let mut archive = tar::Archive::new(decoder(folder.join("forensics-samples/forensics-samples.tar.zst")));
-        let entries = archive.entries().expect("a tar archive").map(|e| e.expect("a tar entry"));
-        let mut named = entries.filter(|e| e.path().is_ok_and(|p| p.as_ref() == Path::new(member)));
-        copy_sparse(named.next().expect("the archive has the image"), file.as_file_mut());
-    } else {
-        copy_sparse(decoder(folder.join(format!("{name}.zst"))), file.as_file_mut());
-    }
-    file
-}
 
 /// One file of a truth or of a listing.
 #[derive(Clone, Debug)]

@@ -113,7 +113,10 @@ impl FileSystem for Ntfs<'_> {
     }
 
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_> {
-        Box::new(self.bitmap.unallocated().map(Ok))
+        // An image may end before its volume does.
+        let whole = Extent::new(0, self.mft.view.size());
+        let free = self.bitmap.unallocated().map(move |extent| extent.intersect(whole));
+        Box::new(free.filter(|extent| !extent.is_empty()).map(Ok))
     }
 }
 

@@ -26,9 +26,9 @@ impl<'img> Disk<'img> {
         Self { view, block_size: block_size.max(1), replay }
     }
 
-    /// Whether the journal would change the block that holds byte `at`.
-    pub(super) fn changes(&self, at: u64) -> bool {
-        !self.replay.is_empty() && self.replay.contains_key(&self.block(at))
+    /// Whether the journal would change any of `len` bytes at `at`.
+    pub(super) fn changes(&self, at: u64, len: u64) -> bool {
+        !self.replay.is_empty() && self.read(at, len) != self.view.read(at, len).ok()
     }
 
     /// The block numbers that the journal would change.

@@ -36,6 +36,8 @@ pub(super) struct Incarnation {
     pub(super) emptied: bool,
     /// The table still holds what deletion left of it.
     pub(super) in_table: bool,
+    /// Its last name was taken while it was open: its blocks are still its own.
+    pub(super) open: bool,
 }
 
 /// All files that are gone and left an inode, by inode number, the oldest first.
@@ -121,7 +123,11 @@ impl Life<'_> {
         if let Some(inode) = raw.and_then(|raw| Inode::parse(sb, &raw, disk.place(at))) {
             self.see(&inode, None);
             // The last one is no past.
-            if used && inode.kind().is_some() {
+            let unlinked = used && inode.links == 0 && inode.has_map();
+            if unlinked && let Some(current) = self.current.as_mut() {
+                current.take(&inode, None);
+                (current.seen.open, current.seen.in_table) = (true, true);
+            } else if used && inode.kind().is_some() {
                 self.current = None;
             } else if let Some(current) = self.current.as_mut() {
                 current.seen.in_table = true;
@@ -170,6 +176,7 @@ impl Life<'_> {
             exact: false,
             emptied: false,
             in_table: false,
+            open: false,
         };
         Current { seen, btime: inode.times.btime, mapped: inode.has_map(), is_gone: false }
     }

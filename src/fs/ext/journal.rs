@@ -182,11 +182,18 @@ impl Journal {
         last.0 == to
     }
 
-    /// Takes the blocks that the journal would change, as the disk holds them: they are older copies, too.
+    /// Takes the blocks that the journal would change, as the disk holds them: where no transaction left them so, they
+    /// are older than all of them.
     pub(super) fn add_disk(&mut self, disk: &Disk<'_>, block_size: u64) {
         let sequence = self.replay_from.saturating_sub(1);
+        let read = |place: u64| disk.view.read(place, block_size).ok();
+        let older = |block: &u64| {
+            let own = read(block.saturating_mul(block_size));
+            !self.of(*block).iter().any(|copy| read(copy.place) == own)
+        };
         let copy = |block: u64| Copy { block, sequence, place: block.saturating_mul(block_size) };
-        self.copies.extend(disk.changed().map(copy));
+        let found: Vec<Copy> = disk.changed().filter(older).map(copy).collect();
+        self.copies.extend(found);
         self.copies.sort_unstable();
     }
 

@@ -207,7 +207,7 @@ impl<'a> Recovery<'a> {
         let ext = self.ext;
         let older = lost.sequence.map(|sequence| (&ext.journal, sequence));
         let mapper = Mapper { disk: &ext.disk, sb: &ext.sb, free: &ext.groups.free, older };
-        let mapping = mapper.map(inode, true, None, &mut self.fuel);
+        let mapping = mapper.map(inode, !lost.open, None, &mut self.fuel);
         let kind = inode.kind().unwrap_or(EntryKind::File);
         let mut entry = Entry::new(path, kind, lost.number.to_string(), lost.at);
         entry.allocated = false;
@@ -228,6 +228,10 @@ impl<'a> Recovery<'a> {
 
     /// How much of it is left, and why.
     fn judge(&self, entry: &mut Entry, lost: &Incarnation, inode: &Inode, mapping: &Mapping) {
+        if lost.open && mapping.wrong.is_none() {
+            entry.recovered = Some(Recovered::Intact);
+            return entry.remark("its last name was taken while it was open; its blocks are still its own");
+        }
         let share = mapping.free_share(&self.ext.groups.free);
         let sure = lost.sequence.is_none() || lost.exact;
         entry.recovered = Some(match share {

@@ -151,7 +151,7 @@ impl<'a> Walk<'a> {
     /// What the inode tells: times, content, the target of a link, the names in a directory.
     fn fill(&mut self, entry: &mut Entry, number: u32, inode: &Inode) {
         let at = self.ext.groups.inode_at(&self.ext.sb, number).unwrap_or(inode.at);
-        if self.ext.disk.changes(at) {
+        if self.ext.disk.changes(at, self.ext.sb.inode_size) {
             entry.remark("its inode is as the journal would write it back; the table still holds an older one");
         }
         if seed(self.ext, number, inode).is_some_and(|seed| !self.ext.inode_holds(seed, at)) {

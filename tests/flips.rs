@@ -1,0 +1,113 @@
+//! Real volumes with bits flipped and ends cut off: every file system lists and reads what is left, without a panic, and
+//! comes to an end. `EVIDEX_FLIPS` is how many damaged copies are made of each image (the default keeps the run short).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{corpus_images, unpacked};
+use evidex::content::Content;
+use evidex::extent::Extent;
+use evidex::fs::{claims, entries};
+use evidex::image::{View, open};
+use evidex::volume::divide;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+const IMAGES: &[&str] = &[
+    "dftt/6-fat-undel.dd",
+    "dftt/7-ntfs-undel.dd",
+    "dissect/dissect-exfat.bin",
+    "dissect/dissect-ext4.bin",
+    "dissect/dissect-ntfs.bin",
+    "forensics-samples/fs.ntfs",
+    "forensics-samples/fs.vfat",
+    "fs-ident/ext3.img",
+    "misc/goext4-hierarchy_32.ext4",
+    "misc/gofat-fat12.dd",
+    "misc/ntfs-crate-testfs1",
+    "msuhanov/exfat_win.raw",
+    "msuhanov/fat16.raw",
+    "msuhanov/fat_deleted_dir.raw",
+    "msuhanov/ntfs-ptrn.raw",
+    "plaso/ext4_with_binaries.dd",
+    "adversarial-ext/f_jnl_32bit.img",
+    "adversarial-ext/f_h_normal.img",
+];
+
+/// A number that looks random and is the same on every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end.max(1)
+    }
+}
+
+/// The blocks of 512 bytes that are no zeros: damage to the others shows little.
+fn written(file: &File) -> Vec<u64> {
+    let size = file.metadata().expect("the file is there").len();
+    let mut block = [0; 1 << 16];
+    let mut found = Vec::new();
+    for at in (0..size).step_by(1 << 16) {
+        let n = file.read_at(&mut block, at).expect("the file is read");
+        let sectors = block[..n].chunks(512).enumerate().filter(|(_, b)| b.iter().any(|b| *b != 0));
+        found.extend(sectors.map(|(i, _)| at + i as u64 * 512));
+    }
+    found
+}
+
+/// Lists everything, and reads the first 64 KiB of it.
+fn read_all(view: View<'_>) -> usize {
+    let mut count = 0;
+    for volume in divide(view).volumes {
+        let view = view.sub(volume.extent);
+        for (row, _) in claims(view) {
+            let Ok(fs) = (row.open)(view) else { continue };
+            let (listed, _) = entries(fs.as_ref());
+            count += listed.len();
+            for entry in &listed {
+                let _ = Content::new(view, &entry.stream).slice(0, 1 << 16).parts().count();
+            }
+            assert!(fs.unallocated().flatten().all(|e| e.end() <= view.size()), "free space ends behind the volume");
+        }
+    }
+    count
+}
+
+#[test]
+fn flipped_bits_and_cut_ends_are_survived() {
+    let Some(folder) = corpus_images() else { return };
+    let rounds = std::env::var("EVIDEX_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(12u64);
+    for name in IMAGES {
+        let file = unpacked(&folder, name);
+        let places = written(file.as_file());
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+        let (mut least, mut most) = (usize::MAX, 0);
+        for round in 0..rounds {
+            let flips: Vec<(u64, u8)> = (0..=dice.below(24))
+                .map(|_| {
+                    let at = places[dice.below(places.len() as u64) as usize] + dice.below(512);
+                    let mut old = [0];
+                    file.as_file().read_exact_at(&mut old, at).unwrap_or_default();
+                    (at, old[0])
+                })
+                .collect();
+            for (at, old) in &flips {
+                file.as_file().write_all_at(&[old ^ (1 << dice.below(8))], *at).expect("a bit is flipped");
+            }
+            let image = open(file.path()).expect("the image opens");
+            let whole = View::whole(image.as_ref());
+            // Every fourth is cut off, too.
+            let end = if round % 4 == 3 { dice.below(whole.size()) } else { whole.size() };
+            let count = read_all(whole.sub(Extent::new(0, end)));
+            (least, most) = (least.min(count), most.max(count));
+            for (at, old) in flips.iter().rev() {
+                file.as_file().write_all_at(&[*old], *at).expect("it is flipped back");
+            }
+        }
+        println!("{name:36} {rounds} damaged copies: {least} to {most} entries");
+    }
+}
