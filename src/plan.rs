@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// How much unallocated space makes a unit, in bytes.
 pub const WINDOW: u64 = 64 << 20;
 
+/// How far behind a file system's end is looked for something that is not empty.
+const LOOK_BEHIND: u64 = 16 << 20;
+
 /// A piece of a window: what of an unallocated stretch belongs to it, and where that stretch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
@@ -218,11 +221,28 @@ impl Draft {
         }
         self.faults.extend(lost);
         let covered = file_system.facts().size.min(view.size());
-        free.push(view.sub(Extent::between(covered, view.size())).extent());
+        let behind = view.sub(Extent::between(covered, view.size()));
+        self.look_behind(row, view, behind);
+        free.push(behind.extent());
         let free = ExtentSet::new(free);
         self.add_windows(row, free.as_slice());
         self.unallocated.push(free);
         self.metadata.push(ExtentSet::new(vec![volume.extent]));
+    }
+
+    /// Bytes behind a file system's end, where nothing stands but, of some, a copy of the first sector.
+    fn look_behind(&mut self, row: usize, view: View<'_>, behind: View<'_>) {
+        let bytes = behind.read_up_to(0, LOOK_BEHIND);
+        let (first, last) = (view.read_up_to(0, 512), bytes.len().saturating_sub(512));
+        let is_copy = bytes.get(last..).is_some_and(|tail| tail == first.as_ref());
+        let bytes = if is_copy { bytes.get(..last).unwrap_or_default() } else { &bytes };
+        if crate::bytes::all_zero(bytes) {
+            return;
+        }
+        let what = format!("{} bytes lie behind the file system's end, and they are not empty", behind.size());
+        let sign = Fault::new(behind.absolute(0), "volume", what);
+        // They are searched as unallocated space.
+        self.add_anomaly(row, Anomaly { sign, extents: Vec::new() });
     }
 
     fn add_anomaly(&mut self, row: usize, anomaly: Anomaly) {

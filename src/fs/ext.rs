@@ -72,6 +72,7 @@ pub fn open(view: View<'_>) -> Opened<'_> {
     let mut facts = facts(view, &sb, &groups);
     facts.faults.extend(wrong.take().map(|what| Fault::new(view.absolute(sb.at), NAME, what)));
     facts.anomalies.extend(unwritten(&disk));
+    facts.anomalies.extend(reserved(view, &sb));
     Ok(Box::new(Ext { view, sb, disk, groups, journal, history, facts }))
 }
 
@@ -106,6 +107,15 @@ fn unwritten(disk: &Disk<'_>) -> Option<Anomaly> {
         blocks.first()?
     );
     Some(Anomaly { sign: Fault::new(disk.view.absolute(first), NAME, what), extents: Vec::new() })
+}
+
+/// Bytes in the fields of the superblock that no version uses.
+fn reserved(view: View<'_>, sb: &Superblock) -> Option<Anomaly> {
+    let extent = Extent::new(sb.at.saturating_add(superblock::RESERVED_AT), superblock::RESERVED_LEN);
+    let bytes = view.read_up_to(extent.start, extent.len);
+    let what = "bytes stand in the reserved fields of the superblock";
+    let sign = Fault::new(view.absolute(extent.start), NAME, what);
+    (!crate::bytes::all_zero(&bytes)).then(|| Anomaly { sign, extents: vec![extent] })
 }
 
 impl Ext<'_> {

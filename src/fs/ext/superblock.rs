@@ -29,6 +29,10 @@ const MAGIC: u16 = 0xef53;
 /// Where the first copy stands.
 const PRIMARY: u64 = 1024;
 
+/// `s_reserved`, up to the checksum that ends the superblock.
+pub(super) const RESERVED_AT: u64 = 0x284;
+pub(super) const RESERVED_LEN: u64 = 0x3fc - 0x284;
+
 /// The measures of the volume.
 #[derive(Clone, Debug)]
 pub(super) struct Superblock {
