@@ -69,7 +69,7 @@ pub enum EntryKind {
 pub enum Recovered {
     /// All its clusters are still unallocated.
     Intact,
-    /// Some of its clusters belong to something else now.
+    /// Some of its clusters belong to something else now, or may have: see [`Entry::certainty`].
     Partial,
     /// All its clusters belong to something else now.
     Overwritten,

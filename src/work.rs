@@ -339,6 +339,12 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Whether a deleted file's content has a place in free space from end to end, however sure that place is.
+fn is_placed(entry: &Entry) -> bool {
+    let placed = entry.certainty.iter().fold(0u64, |sum, (bytes, _)| sum.saturating_add(*bytes));
+    !entry.certainty.is_empty() && placed >= entry.stream.size
+}
+
 /// Why an entry's content is not to be read, if so.
 fn unreadable_entry(entry: &Entry) -> Option<(Status, &'static str)> {
     if entry.encrypted {
@@ -346,6 +352,7 @@ fn unreadable_entry(entry: &Entry) -> Option<(Status, &'static str)> {
     }
     match entry.recovered {
         Some(Recovered::Overwritten) => Some((Status::Damaged, "all its clusters belong to other files now")),
+        Some(Recovered::Partial) if is_placed(entry) => None,
         Some(Recovered::Partial) => Some((Status::Damaged, "some of its clusters belong to other files now")),
         Some(Recovered::NameOnly) => Some((Status::Skipped, "where its content lay is no longer known")),
         Some(Recovered::Intact) | None => None,

@@ -65,6 +65,11 @@ impl Heap {
         size.div_ceil(self.cluster.max(1))
     }
 
+    /// How many bytes the last of them holds.
+    pub(super) fn tail(&self, size: u64) -> u64 {
+        size.saturating_sub(self.clusters_for(size).saturating_sub(1).saturating_mul(self.cluster))
+    }
+
     /// `count` clusters from `first` on, as far as there are any.
     pub(super) fn span(&self, first: u32, count: u64) -> Span {
         let room = if first < 2 { 0 } else { u64::from(self.last).saturating_add(1).saturating_sub(u64::from(first)) };
@@ -154,34 +159,87 @@ impl Seen {
 
 /// Every stretch of clusters that belong to nothing, in order.
 #[derive(Debug, Default)]
-pub(super) struct Free(Vec<Span>);
+pub(super) struct Free {
+    spans: Vec<Span>,
+    /// How many free clusters lie before each of them.
+    before: Vec<u64>,
+}
 
 impl Free {
     /// Of free clusters in ascending order.
     pub(super) fn of(clusters: impl IntoIterator<Item = u32>) -> Self {
         let mut spans = Vec::new();
         clusters.into_iter().for_each(|cluster| extend(&mut spans, cluster));
-        Self(spans)
+        let mut sum = 0u64;
+        let count = |span: &Span| {
+            let before = sum;
+            sum = sum.saturating_add(u64::from(span.count));
+            before
+        };
+        Self { before: spans.iter().map(count).collect(), spans }
     }
 
     pub(super) fn spans(&self) -> &[Span] {
-        &self.0
+        &self.spans
+    }
+
+    /// How many there are.
+    pub(super) fn total(&self) -> u64 {
+        total(&self.spans)
+    }
+
+    /// How many free clusters lie before `cluster`.
+    pub(super) fn rank(&self, cluster: u32) -> u64 {
+        let row = self.row(cluster);
+        let within = self.spans.get(row).map_or(0, |span| cluster.saturating_sub(span.first));
+        self.before.get(row).copied().unwrap_or_else(|| self.total()).saturating_add(u64::from(within))
+    }
+
+    /// Appends `count` free clusters from the one of that rank on.
+    pub(super) fn append(&self, rank: u64, count: u64, to: &mut Vec<Span>) {
+        let (mut row, mut at, end) = (self.before_row(rank), rank, rank.saturating_add(count));
+        while let (Some(span), Some(before)) = (self.spans.get(row), self.before.get(row))
+            && at < end
+        {
+            let skip = u32::try_from(at.saturating_sub(*before)).unwrap_or(u32::MAX);
+            let left = u32::try_from(end.saturating_sub(at)).unwrap_or(u32::MAX);
+            let piece =
+                Span { first: span.first.saturating_add(skip), count: span.count.saturating_sub(skip).min(left) };
+            match to.last_mut() {
+                Some(last) if last.end() == piece.first => last.count = last.count.saturating_add(piece.count),
+                _ => to.push(piece),
+            }
+            at = at.saturating_add(u64::from(piece.count));
+            row = row.saturating_add(1);
+        }
+    }
+
+    /// Row of the stretch that holds the free cluster of that rank.
+    fn before_row(&self, rank: u64) -> usize {
+        self.before.partition_point(|before| *before <= rank).saturating_sub(1)
+    }
+
+    /// The free cluster of that rank.
+    pub(super) fn at(&self, rank: u64) -> Option<u32> {
+        let row = self.before_row(rank);
+        let skip = u32::try_from(rank.saturating_sub(*self.before.get(row)?)).ok()?;
+        self.spans.get(row).filter(|span| skip < span.count)?.first.checked_add(skip)
     }
 
     /// Row of the first stretch that does not end before `cluster`.
     fn row(&self, cluster: u32) -> usize {
-        self.0.partition_point(|span| span.end() <= cluster)
+        self.spans.partition_point(|span| span.end() <= cluster)
     }
 
     /// Whether any of these clusters is free.
     pub(super) fn any(&self, span: Span) -> bool {
-        self.0.get(self.row(span.first)).is_some_and(|free| free.first < span.end())
+        self.spans.get(self.row(span.first)).is_some_and(|free| free.first < span.end())
     }
 
     /// Whether all of them are.
     pub(super) fn all(&self, span: Span) -> bool {
         let within = |free: &Span| free.first <= span.first && span.end() <= free.end();
-        span.count == 0 || self.0.get(self.row(span.first)).is_some_and(within)
+        span.count == 0 || self.spans.get(self.row(span.first)).is_some_and(within)
     }
 
     pub(super) fn has(&self, cluster: u32) -> bool {
@@ -193,7 +251,7 @@ impl Free {
     pub(super) fn next(&self, first: u32, count: u64, fuel: &mut Fuel) -> Vec<Span> {
         let mut left = u32::try_from(count).unwrap_or(u32::MAX);
         let mut taken = Vec::new();
-        for span in self.0.get(self.row(first)..).unwrap_or_default().iter().take(MAX_SPANS) {
+        for span in self.spans.get(self.row(first)..).unwrap_or_default().iter().take(MAX_SPANS) {
             let begin = span.first.max(first);
             let take = span.end().saturating_sub(begin).min(left);
             if take == 0 || fuel.burn(1).is_err() {

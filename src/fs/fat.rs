@@ -1,15 +1,14 @@
 //! FAT12, FAT16 and FAT32, with everything deleted that its directories still name.
 //!
-//! Specification: Microsoft FAT 1.03. Deletion frees a file's chain and takes the first letter of its name; what is
-//! made of the rest follows The Sleuth Kit: the content of a deleted file is the free clusters from its first one on,
-//! deleted directories are walked while their clusters still look like directories, and directories in free space
-//! that nothing names are listed below `/$OrphanFiles`. Checked against The Sleuth Kit 4.15 and the kernel's mount on
-//! the images that `tests/filesystems.rs` names, among them DFTT 6 with its author's key.
+//! Specification: Microsoft FAT 1.03. Deletion frees a file's chain and takes the first letter of its name. Deleted
+//! directories are walked while their clusters still look like directories, and directories in free space that nothing
+//! names are listed below `/$OrphanFiles`, as The Sleuth Kit does. Where the content of a deleted file lay is decided
+//! for all of them together ([`super::scatter`]). Checked against The Sleuth Kit 4.15 and the kernel's mount on the
+//! images that `tests/filesystems.rs` names, among them DFTT 6 with its author's key.
 
 mod boot;
 mod name;
 mod orphan;
-mod overlap;
 mod slot;
 mod table;
 mod walk;
@@ -52,9 +51,7 @@ impl FileSystem for Fat<'_> {
     }
 
     fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_> {
-        let mut entries: Vec<_> = Walk::new(self.view, &self.boot, &self.table).collect();
-        overlap::mark(&mut entries);
-        Box::new(entries.into_iter())
+        Box::new(Walk::new(self.view, &self.boot, &self.table).list().into_iter().map(Ok))
     }
 
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_> {

@@ -7,7 +7,7 @@ use super::set::{self, Cells, Reader, Set, Sets};
 use crate::content::{Codec, Stream};
 use crate::fault::Fault;
 use crate::fs::cluster::{Span, total};
-use crate::fs::scatter::{self, Claim};
+use crate::fs::scatter::{self, Claim, Life};
 use crate::fs::{Entry, EntryKind, Origin, Recovered};
 use crate::fuel::Fuel;
 use crate::image::View;
@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
                 self.walk();
             }
         }
-        scatter::settle(&self.boot.heap, &self.reader.table.free, &mut self.entries, &self.claims);
+        scatter::settle(self.view, &self.boot.heap, &self.reader.table.free, &mut self.entries, &self.claims);
         self.entries
     }
 
@@ -172,7 +172,9 @@ impl<'a> Walk<'a> {
         entry.recovered = Some(if set.size == 0 { Recovered::Intact } else { Recovered::NameOnly });
         if set.size > 0 && valid {
             let known = self.known(set, count);
-            self.claims.push(Claim { row: self.entries.len(), first: set.first, count, known });
+            let tail = self.boot.heap.tail(set.size);
+            let (row, life) = (Some(self.entries.len()), Life::of(&set.times));
+            self.claims.push(Claim { row, at: set.at, first: set.first, count, known, tail, life, vague: false });
         }
         self.entries.push(entry);
     }
@@ -227,8 +229,7 @@ impl<'a> Walk<'a> {
     }
 
     fn enter_deleted(&mut self, spans: &[Span], first: u32, path: String, note: Option<&'static str>) {
-        let known = Some(spans.to_vec());
-        self.claims.push(Claim { row: usize::MAX, first, count: total(spans), known });
+        self.claims.push(Claim::directory(first, spans));
         self.visit(spans);
         let sets = self.read(spans, true).unwrap_or_default().sets;
         self.push(path, sets, true, first, note);

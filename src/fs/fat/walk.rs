@@ -10,6 +10,7 @@ use crate::content::Stream;
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::cluster::{Chain, Span, total};
+use crate::fs::scatter::{self, Claim, Life};
 use crate::fs::{Entry, EntryKind, Recovered};
 use crate::fuel::Fuel;
 use crate::image::View;
@@ -79,7 +80,8 @@ pub(super) struct Walk<'a> {
     deleted: HashMap<u32, u8>,
     orphans: Option<VecDeque<u32>>,
     chains: Fuel,
-    pieces: Fuel,
+    entries: Vec<Entry>,
+    claims: Vec<Claim>,
 }
 
 impl<'a> Walk<'a> {
@@ -87,7 +89,6 @@ impl<'a> Walk<'a> {
         let slots = Directory::root(view, boot, table).slots.into_iter();
         let root = Frame { path: String::new(), slots, deleted: false, cluster: boot.root_cluster, note: None };
         let clusters = u64::from(boot.heap.last);
-        let tank = clusters.saturating_mul(4).saturating_add(1 << 20);
         Self {
             view,
             boot,
@@ -96,9 +97,32 @@ impl<'a> Walk<'a> {
             live: HashSet::from([boot.root_cluster]),
             deleted: HashMap::new(),
             orphans: None,
-            chains: Fuel::new(tank),
-            pieces: Fuel::new(tank),
+            chains: Fuel::new(clusters.saturating_mul(4).saturating_add(1 << 20)),
+            entries: Vec::new(),
+            claims: Vec::new(),
         }
+    }
+
+    /// All entries.
+    pub(super) fn list(mut self) -> Vec<Entry> {
+        loop {
+            let Some(frame) = self.frames.last_mut() else {
+                if self.next_orphan() {
+                    continue;
+                }
+                break;
+            };
+            match frame.slots.next() {
+                None => drop(self.frames.pop()),
+                Some(slot) if slot.is_dot() || slot.is_label() => {}
+                Some(slot) => {
+                    let entry = self.entry(&slot);
+                    self.entries.extend(entry);
+                }
+            }
+        }
+        scatter::settle(self.view, &self.boot.heap, self.table.free(), &mut self.entries, &self.claims);
+        self.entries
     }
 
     fn entry(&mut self, slot: &Slot) -> Option<Entry> {
@@ -121,9 +145,7 @@ impl<'a> Walk<'a> {
     fn note(&self, frame: &Frame, slot: &Slot) -> Option<String> {
         let end = slot.behind_end.then_some("it stands behind the end of its directory");
         let label = (slot.attributes & 0x18 == 0x08).then_some("it is marked as a volume label");
-        // Windows clears the upper half of the first cluster when it deletes on FAT32.
-        let high = slot.deleted && slot.size > 0 && self.boot.heap.last > 0xffff && slot.cluster <= 0xffff;
-        let high = high.then_some("the upper half of its first cluster may have been cleared");
+        let high = self.is_vague(slot).then_some("the upper half of its first cluster may have been cleared");
         let notes: Vec<_> = [slot.note.as_deref(), end, label, high, frame.note].into_iter().flatten().collect();
         (!notes.is_empty()).then(|| notes.join("; "))
     }
@@ -149,26 +171,28 @@ impl<'a> Walk<'a> {
         entry.stream = Stream::plain(self.boot.heap.runs(&chain.spans), size);
     }
 
+    /// Where it lay is decided once all that was deleted is known.
     fn deleted_content(&mut self, slot: &Slot, entry: &mut Entry) {
-        let size = u64::from(slot.size);
-        let count = self.boot.heap.clusters_for(size);
-        let (recovered, spans) = if size == 0 {
-            (Recovered::Intact, Vec::new())
-        } else if !self.boot.heap.is_valid(slot.cluster) {
-            (Recovered::NameOnly, Vec::new())
-        } else if self.table.is_free(slot.cluster) {
-            let spans = self.table.free().next(slot.cluster, count, &mut self.pieces);
-            let in_one = spans.first().is_some_and(|span| u64::from(span.count) == count);
-            (if in_one { Recovered::Intact } else { Recovered::Partial }, spans)
-        } else {
-            let span = self.boot.heap.span(slot.cluster, count);
-            (if self.table.free().any(span) { Recovered::Partial } else { Recovered::Overwritten }, vec![span])
-        };
-        if spans.len() > 1 {
-            entry.remark("its content is taken to go on over clusters that are in use now");
+        let (size, heap) = (u64::from(slot.size), &self.boot.heap);
+        entry.stream = Stream::plain(Vec::new(), size);
+        entry.recovered = Some(if size == 0 { Recovered::Intact } else { Recovered::NameOnly });
+        if size > 0 && heap.is_valid(slot.cluster) {
+            self.claims.push(Claim {
+                row: Some(self.entries.len()),
+                at: slot.at,
+                first: slot.cluster,
+                count: heap.clusters_for(size),
+                known: None,
+                tail: heap.tail(size),
+                life: Life::of(&slot.times),
+                vague: self.is_vague(slot),
+            });
         }
-        entry.recovered = Some(recovered);
-        entry.stream = Stream::plain(self.boot.heap.runs(&spans), size);
+    }
+
+    /// Windows clears the upper half of the first cluster when it deletes on FAT32.
+    const fn is_vague(&self, slot: &Slot) -> bool {
+        slot.deleted && slot.size > 0 && self.boot.heap.last > 0xffff && slot.cluster <= 0xffff
     }
 
     /// Goes on with the directory's own entries, if they can be had.
@@ -228,6 +252,7 @@ impl<'a> Walk<'a> {
         for next in (cluster..span.end()).skip(1) {
             self.visit(next);
         }
+        self.claims.push(Claim::directory(cluster, &[span]));
         let directory = Directory::read(self.view, self.boot, self.boot.heap.extents(&[span]));
         let slots = directory.slots.into_iter();
         self.frames.push(Frame { path, slots, deleted: true, cluster, note });
@@ -266,25 +291,5 @@ impl<'a> Walk<'a> {
             }
         }
         false
-    }
-}
-
-impl Iterator for Walk<'_> {
-    type Item = Result<Entry, Fault>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let Some(frame) = self.frames.last_mut() else {
-                if self.next_orphan() {
-                    continue;
-                }
-                return None;
-            };
-            match frame.slots.next() {
-                None => drop(self.frames.pop()),
-                Some(slot) if slot.is_dot() || slot.is_label() => {}
-                Some(slot) => return self.entry(&slot).map(Ok),
-            }
-        }
     }
 }
