@@ -4,6 +4,9 @@
 //! passes. The truth is what was written.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "common/fat.rs"]
+mod fat;
+
 use evidex::content::Content;
 use evidex::fs::{Certainty, Entry, EntryKind, Recovered, claims, entries};
 use evidex::image::{View, open};
@@ -12,6 +15,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use fat::{Allocator, FatVolume};
 
 /// What is written and deleted, one step after the other.
 #[derive(Clone, Debug)]
@@ -125,35 +130,48 @@ fn overwriting() -> Vec<Step> {
     [round(1, 90_000), round(2, 60_000), round(3, 130_000)].concat()
 }
 
-/// A mounted volume.
-struct Volume {
-    image: PathBuf,
-    folder: PathBuf,
-    mount: fn(&Path, &Path) -> bool,
-    /// What each path held when it was deleted, every time.
-    deleted: HashMap<String, Vec<Vec<u8>>>,
-    seed: u64,
+/// What each path held when it was deleted, every time.
+type Deleted = HashMap<String, Vec<Vec<u8>>>;
+
+/// Bytes that look random and are the same on every run.
+struct Noise(u64);
+
+impl Noise {
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        for chunk in bytes.chunks_mut(8) {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
+        }
+        bytes
+    }
 }
+
+const SEED: Noise = Noise(0x1234_5678_9abc_def1);
 
 fn done(command: &mut Command) -> bool {
     command.output().is_ok_and(|out| out.status.success())
 }
 
-impl Volume {
+/// A volume that a driver of the system writes.
+struct Mounted {
+    image: PathBuf,
+    folder: PathBuf,
+    mount: fn(&Path, &Path) -> bool,
+    deleted: Deleted,
+    noise: Noise,
+}
+
+impl Mounted {
     fn take(&mut self, step: &Step) {
         let at = |path: &str| self.folder.join(path.trim_start_matches('/'));
         match step {
             Step::Folder(path) => fs::create_dir(at(path)).expect("a folder is made"),
             Step::Append(path, len) => {
                 let mut file = fs::File::options().create(true).append(true).open(at(path)).expect("a file is opened");
-                let mut bytes = vec![0; *len];
-                for chunk in bytes.chunks_mut(8) {
-                    self.seed ^= self.seed << 13;
-                    self.seed ^= self.seed >> 7;
-                    self.seed ^= self.seed << 17;
-                    chunk.copy_from_slice(&self.seed.to_le_bytes()[..chunk.len()]);
-                }
-                file.write_all(&bytes).expect("a file is written");
+                file.write_all(&self.noise.bytes(*len)).expect("a file is written");
                 // What grows in turns has to reach the disk in turns; thousands of small files would fill the journal.
                 if *len >= 9000 {
                     file.sync_all().expect("a file is synced");
@@ -178,6 +196,25 @@ impl Volume {
     }
 }
 
+/// Does all steps on a FAT volume.
+fn on_fat(volume: &mut FatVolume, steps: &[Step]) -> Deleted {
+    let (mut deleted, mut noise) = (Deleted::new(), SEED);
+    for step in steps {
+        match step {
+            Step::Folder(path) => volume.folder(path),
+            Step::Append(path, len) => volume.append(path, &noise.bytes(*len)),
+            Step::Rename(from, to) => volume.rename(from, to),
+            Step::Delete(path) => {
+                deleted.entry(path.clone()).or_default().push(volume.read(path));
+                volume.delete(path);
+            }
+            Step::DeleteFolder(path) => volume.delete_folder(path),
+            Step::Remount => {}
+        }
+    }
+    deleted
+}
+
 /// How well one layout came back.
 #[derive(Default)]
 struct Score {
@@ -188,7 +225,7 @@ struct Score {
 }
 
 /// Lists the image and compares with what was deleted. A content that is called intact has to be one that was there.
-fn compare(image: &Path, deleted: &HashMap<String, Vec<Vec<u8>>>, whole: &[String]) -> Score {
+fn compare(image: &Path, deleted: &Deleted, whole: &[String]) -> Score {
     let image = open(image).expect("the image opens");
     let view = View::whole(image.as_ref());
     let (row, _) = claims(view).into_iter().next().expect("a file system claims it");
@@ -218,24 +255,30 @@ fn compare(image: &Path, deleted: &HashMap<String, Vec<Vec<u8>>>, whole: &[Strin
     score
 }
 
-/// Does all steps on a new volume of `size` bytes; `None` where it cannot be made or mounted.
-fn written(
-    size: u64,
-    make: fn(&Path) -> bool,
-    mount: fn(&Path, &Path) -> bool,
-    steps: &[Step],
-) -> Option<(tempfile::TempDir, Volume)> {
+/// Does all steps on a new volume; gives the folder and the name of its image, and what was deleted. `None` where it
+/// cannot be made or mounted here.
+fn written(kind: &Kind, steps: &[Step]) -> Option<(tempfile::TempDir, PathBuf, Deleted)> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (image, folder) = (dir.path().join("image"), dir.path().join("mnt"));
-    fs::create_dir(&folder).expect("a folder is made");
-    fs::File::create(&image).and_then(|f| f.set_len(size)).expect("an image is made");
-    if !make(&image) || !mount(&image, &folder) {
-        return None;
+    match kind.driver {
+        Driver::Own { cluster, wide, allocator } => {
+            let mut volume = FatVolume::new(SIZE, cluster, wide, allocator);
+            let deleted = on_fat(&mut volume, steps);
+            volume.save(&image);
+            Some((dir, image, deleted))
+        }
+        Driver::System { make, mount } => {
+            fs::create_dir(&folder).expect("a folder is made");
+            fs::File::create(&image).and_then(|f| f.set_len(SIZE as u64)).expect("an image is made");
+            if !make(&image) || !mount(&image, &folder) {
+                return None;
+            }
+            let mut volume = Mounted { image: image.clone(), folder, mount, deleted: Deleted::new(), noise: SEED };
+            steps.iter().for_each(|step| volume.take(step));
+            volume.unmount();
+            Some((dir, image, volume.deleted))
+        }
     }
-    let mut volume = Volume { image, folder, mount, deleted: HashMap::new(), seed: 0x1234_5678_9abc_def1 };
-    steps.iter().for_each(|step| volume.take(step));
-    volume.unmount();
-    Some((dir, volume))
 }
 
 fn mkfs(kind: &str, options: &[&str], image: &Path) -> bool {
@@ -246,80 +289,128 @@ fn loop_mount(image: &Path, folder: &Path) -> bool {
     done(Command::new("mount").args(["-o", "loop,nodiscard"]).arg(image).arg(folder))
 }
 
-/// A kind of volume, and how much of every layout has to come back: whole, and called intact.
+/// Bytes of a volume.
+const SIZE: usize = 192 << 20;
+
+/// Who writes a volume.
+enum Driver {
+    System { make: fn(&Path) -> bool, mount: fn(&Path, &Path) -> bool },
+    Own { cluster: usize, wide: bool, allocator: Allocator },
+}
+
+/// A kind of volume, and how much of every layout has to come back.
 struct Kind {
     name: &'static str,
-    make: fn(&Path) -> bool,
-    mount: fn(&Path, &Path) -> bool,
-    /// Layouts that must come back whole and named.
-    promised: bool,
+    driver: Driver,
+    promised: Promise,
+}
+
+/// What must come back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Promise {
+    /// Every file, whole, under its name, and called intact.
+    All,
+    /// Every file, whole; pieces that the metadata does not join are not called intact.
+    Whole,
+    /// Nothing but the truth.
+    Nothing,
 }
 
 const KINDS: &[Kind] = &[
     Kind {
         name: "ext4",
-        make: |image| mkfs("ext4", &["-q", "-F", "-b", "4096", "-J", "size=64"], image),
-        mount: loop_mount,
-        promised: true,
+        driver: Driver::System {
+            make: |image| mkfs("ext4", &["-q", "-F", "-b", "4096", "-J", "size=64"], image),
+            mount: loop_mount,
+        },
+        promised: Promise::All,
     },
     Kind {
-        name: "ext4, blocks of 1 KiB, small inodes",
-        make: |image| {
-            mkfs("ext4", &["-q", "-F", "-b", "1024", "-I", "128", "-O", "^metadata_csum", "-J", "size=64"], image)
+        name: "ext4, 1 KiB, small inodes",
+        driver: Driver::System {
+            make: |image| {
+                let options = ["-q", "-F", "-b", "1024", "-I", "128", "-O", "^metadata_csum", "-J", "size=64"];
+                mkfs("ext4", &options, image)
+            },
+            mount: loop_mount,
         },
-        mount: loop_mount,
-        promised: true,
+        promised: Promise::All,
     },
     Kind {
         name: "ext3",
-        make: |image| mkfs("ext3", &["-q", "-F", "-J", "size=64"], image),
-        mount: loop_mount,
-        promised: true,
+        driver: Driver::System { make: |image| mkfs("ext3", &["-q", "-F", "-J", "size=64"], image), mount: loop_mount },
+        promised: Promise::All,
     },
     Kind {
         name: "NTFS",
-        make: |image| mkfs("ntfs", &["-F", "-q", "-Q"], image),
-        mount: |image, folder| done(Command::new("ntfs-3g").arg(image).arg(folder)),
-        promised: true,
+        driver: Driver::System {
+            make: |image| mkfs("ntfs", &["-F", "-q", "-Q"], image),
+            mount: |image, folder| done(Command::new("ntfs-3g").arg(image).arg(folder)),
+        },
+        promised: Promise::All,
     },
     Kind {
         name: "exFAT",
-        make: |image| mkfs("exfat", &[], image),
-        mount: |image, folder| {
-            done(Command::new("mount").args(["-t", "exfat-fuse", "-o", "loop"]).arg(image).arg(folder))
+        driver: Driver::System {
+            make: |image| mkfs("exfat", &[], image),
+            mount: |image, folder| {
+                done(Command::new("mount").args(["-t", "exfat-fuse", "-o", "loop"]).arg(image).arg(folder))
+            },
         },
-        promised: true,
+        promised: Promise::Whole,
+    },
+    Kind {
+        name: "FAT32, next free",
+        driver: Driver::Own { cluster: 2048, wide: true, allocator: Allocator::NextFree },
+        promised: Promise::Whole,
+    },
+    Kind {
+        name: "FAT32, first free",
+        driver: Driver::Own { cluster: 2048, wide: true, allocator: Allocator::FirstFree },
+        promised: Promise::Whole,
+    },
+    Kind {
+        name: "FAT16, next free",
+        driver: Driver::Own { cluster: 4096, wide: false, allocator: Allocator::NextFree },
+        promised: Promise::Whole,
     },
     // The kernel wipes names, sizes and lists of blocks, and there is no journal.
-    Kind { name: "ext2", make: |image| mkfs("ext2", &["-q", "-F"], image), mount: loop_mount, promised: false },
+    Kind {
+        name: "ext2",
+        driver: Driver::System { make: |image| mkfs("ext2", &["-q", "-F"], image), mount: loop_mount },
+        promised: Promise::Nothing,
+    },
 ];
 
 #[test]
 fn deleted_files_come_back() {
     let mut failures = Vec::new();
-    println!("{:38} {:20} {:>6} {:>6} {:>6} {:>6}", "volume", "layout", "files", "named", "whole", "intact");
+    println!("{:26} {:20} {:>6} {:>6} {:>6} {:>6}", "volume", "layout", "files", "named", "whole", "intact");
     for kind in KINDS {
         for layout in layouts() {
-            let Some((_dir, volume)) = written(192 << 20, kind.make, kind.mount, &layout.steps) else {
+            let Some((_dir, image, deleted)) = written(kind, &layout.steps) else {
                 eprintln!("left out: {} cannot be made or mounted here", kind.name);
                 break;
             };
-            let s = compare(&volume.image, &volume.deleted, &layout.whole);
+            let s = compare(&image, &deleted, &layout.whole);
             println!(
-                "{:38} {:20} {:>6} {:>6} {:>6} {:>6}",
+                "{:26} {:20} {:>6} {:>6} {:>6} {:>6}",
                 kind.name, layout.name, s.files, s.named, s.whole, s.intact
             );
-            if kind.promised && (s.named < s.files || s.whole < s.files || s.intact < s.files) {
+            let kept = match kind.promised {
+                Promise::All => s.named == s.files && s.intact == s.files,
+                Promise::Whole => s.named == s.files && s.whole == s.files,
+                Promise::Nothing => true,
+            };
+            if !kept {
                 failures.push(format!("{}, {}", kind.name, layout.name));
             }
         }
-        if let Some((_dir, volume)) = written(24 << 20, kind.make, kind.mount, &overwriting()) {
-            let paths: Vec<String> = volume.deleted.keys().cloned().collect();
-            let s = compare(&volume.image, &volume.deleted, &paths);
-            println!(
-                "{:38} {:20} {:>6} {:>6} {:>6} {:>6}",
-                kind.name, "overwritten twice", s.files, s.named, s.whole, s.intact
-            );
+        if let Some((_dir, image, deleted)) = written(kind, &overwriting()) {
+            let paths: Vec<String> = deleted.keys().cloned().collect();
+            let s = compare(&image, &deleted, &paths);
+            let name = "overwritten twice";
+            println!("{:26} {name:20} {:>6} {:>6} {:>6} {:>6}", kind.name, s.files, s.named, s.whole, s.intact);
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");

@@ -44,6 +44,8 @@ pub(super) struct Boot {
     /// Bytes of the whole file system.
     pub(super) size: u64,
     pub(super) media: u8,
+    /// Where the next free cluster is looked for; 0 where that is not told.
+    pub(super) next_free: u32,
     pub(super) serial: Option<u32>,
     pub(super) label: String,
     /// The table is too short for all the clusters.
@@ -56,7 +58,13 @@ impl Boot {
     /// Reads the block; `None` where any field is impossible.
     pub(super) fn read(volume: View<'_>) -> Option<Self> {
         let sector = volume.read_up_to(0, 512);
-        Self::parse(sector.get(..512)?)
+        let sector = sector.get(..512)?;
+        let mut boot = Self::parse(sector)?;
+        if boot.width == Width::Fat32 {
+            let at = u64::from(sector.le16(48)?).saturating_mul(u64::from(sector.le16(11)?)); // BPB_FSInfo
+            boot.next_free = next_free(&volume.read_up_to(at, 512)).unwrap_or(0);
+        }
+        Some(boot)
     }
 
     fn parse(b: &[u8]) -> Option<Self> {
@@ -123,6 +131,7 @@ impl Boot {
             },
             size,
             media,
+            next_free: 0,
             serial: if named { b.le32(extended.saturating_add(3)) } else { None }, // BS_VolID
             label: if named && label != "NO NAME" { label } else { String::new() }, // BS_VolLab
             short_table: last <= clusters,
@@ -130,6 +139,12 @@ impl Boot {
             signed: b.le16(510)? == 0xaa55,
         })
     }
+}
+
+/// `FSI_Nxt_Free` of a sound information sector.
+fn next_free(b: &[u8]) -> Option<u32> {
+    let signed = b.le32(0)? == 0x4161_5252 && b.le32(484)? == 0x6141_7272; // FSI_LeadSig, FSI_StrucSig
+    b.le32(492).filter(|next| signed && *next != u32::MAX)
 }
 
 /// Claims a volume whose parameter block is possible throughout and whose table begins as a table does.

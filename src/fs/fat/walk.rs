@@ -82,7 +82,12 @@ pub(super) struct Walk<'a> {
     chains: Fuel,
     entries: Vec<Entry>,
     claims: Vec<Claim>,
+    /// A live entry begins behind cluster 0xFFFF, and a deleted one.
+    beyond: [bool; 2],
 }
+
+/// The last cluster whose number has nothing in its upper half.
+const LAST_LOW: u32 = 0xffff;
 
 impl<'a> Walk<'a> {
     pub(super) fn new(view: View<'a>, boot: &'a Boot, table: &'a Table<'a>) -> Self {
@@ -100,6 +105,7 @@ impl<'a> Walk<'a> {
             chains: Fuel::new(clusters.saturating_mul(4).saturating_add(1 << 20)),
             entries: Vec::new(),
             claims: Vec::new(),
+            beyond: [false; 2],
         }
     }
 
@@ -121,6 +127,7 @@ impl<'a> Walk<'a> {
                 }
             }
         }
+        self.doubt();
         scatter::settle(self.view, &self.boot.heap, self.table.free(), &mut self.entries, &self.claims);
         self.entries
     }
@@ -128,6 +135,8 @@ impl<'a> Walk<'a> {
     fn entry(&mut self, slot: &Slot) -> Option<Entry> {
         let frame = self.frames.last()?;
         let (parent_deleted, cluster) = (frame.deleted, frame.cluster);
+        let [live, gone] = &mut self.beyond;
+        *(if slot.deleted { gone } else { live }) |= slot.cluster > LAST_LOW && self.boot.heap.is_valid(slot.cluster);
         let kind = if slot.is_directory() { EntryKind::Directory } else { EntryKind::File };
         let path = format!("{}/{}", frame.path, slot.name);
         let mut entry = Entry::new(path, kind, format!("{cluster}:{}", slot.at), slot.at);
@@ -145,8 +154,7 @@ impl<'a> Walk<'a> {
     fn note(&self, frame: &Frame, slot: &Slot) -> Option<String> {
         let end = slot.behind_end.then_some("it stands behind the end of its directory");
         let label = (slot.attributes & 0x18 == 0x08).then_some("it is marked as a volume label");
-        let high = self.is_vague(slot).then_some("the upper half of its first cluster may have been cleared");
-        let notes: Vec<_> = [slot.note.as_deref(), end, label, high, frame.note].into_iter().flatten().collect();
+        let notes: Vec<_> = [slot.note.as_deref(), end, label, frame.note].into_iter().flatten().collect();
         (!notes.is_empty()).then(|| notes.join("; "))
     }
 
@@ -190,9 +198,24 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Windows clears the upper half of the first cluster when it deletes on FAT32.
+    /// Whether the upper half of its first cluster may be missing: some Windows versions clear it when they delete.
     const fn is_vague(&self, slot: &Slot) -> bool {
-        slot.deleted && slot.size > 0 && self.boot.heap.last > 0xffff && slot.cluster <= 0xffff
+        slot.deleted && self.boot.heap.last > LAST_LOW && slot.cluster <= LAST_LOW
+    }
+
+    /// Doubts first clusters where those above 0xFFFF were in use and no deleted entry names one.
+    fn doubt(&mut self) {
+        let [live, gone] = self.beyond;
+        let wanted = self.claims.iter().fold(0u64, |sum, claim| sum.saturating_add(claim.count));
+        let all = u64::from(self.boot.heap.last).saturating_sub(1);
+        let used = all.saturating_sub(self.table.free().total()).saturating_add(wanted);
+        let reached = live || used > u64::from(LAST_LOW) || self.boot.next_free > LAST_LOW;
+        for claim in &mut self.claims {
+            claim.vague &= reached && !gone;
+            if let (true, Some(entry)) = (claim.vague, claim.row.and_then(|row| self.entries.get_mut(row))) {
+                entry.remark("the upper half of its first cluster may have been cleared");
+            }
+        }
     }
 
     /// Goes on with the directory's own entries, if they can be had.
@@ -202,7 +225,8 @@ impl<'a> Walk<'a> {
         } else if entry.allocated {
             self.enter_live(slot, entry);
         } else {
-            entry.recovered = Some(self.enter_deleted(slot.cluster, &entry.path));
+            let cluster = self.directory_cluster(slot);
+            entry.recovered = Some(self.enter_deleted(cluster, &entry.path));
         }
     }
 
@@ -225,6 +249,17 @@ impl<'a> Walk<'a> {
         let slots = directory.slots.into_iter();
         let path = entry.path.clone();
         self.frames.push(Frame { path, slots, deleted: false, cluster: slot.cluster, note: None });
+    }
+
+    /// The first cluster of a deleted directory: the one of those that it can have had that begins with itself.
+    fn directory_cluster(&self, slot: &Slot) -> u32 {
+        let own =
+            |cluster: u32| slot::dots(&self.cluster_bytes(cluster), self.wide()).is_some_and(|(own, _)| own == cluster);
+        if !self.is_vague(slot) || own(slot.cluster) {
+            return slot.cluster;
+        }
+        let others = (1..=self.boot.heap.last >> 16).map(|high| high << 16 | slot.cluster);
+        others.filter(|cluster| self.boot.heap.is_valid(*cluster)).find(|cluster| own(*cluster)).unwrap_or(slot.cluster)
     }
 
     /// A deleted directory is walked if its first cluster is free and begins with an entry for itself.
