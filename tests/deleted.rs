@@ -73,7 +73,7 @@ fn layouts() -> Vec<Layout> {
     let turns = |names: &[&str], rounds: usize, len: usize| -> Vec<Step> {
         (0..rounds).flat_map(|_| names.iter().map(|n| append(n, len)).collect::<Vec<_>>()).collect()
     };
-    let mut braided = turns(&["/braid a.bin", "/braid b.bin"], 8, 9000);
+    let mut braided = turns(&["/braid a.bin", "/braid b.bin"], 8, 8192);
     braided.extend([Step::Remount, delete("/braid a.bin"), delete("/braid b.bin")]);
     let mut fragmented = turns(&["/frag.bin", "/between.bin"], 5, 20_000);
     fragmented.extend([Step::Remount, delete("/frag.bin")]);
@@ -173,7 +173,7 @@ impl Mounted {
                 let mut file = fs::File::options().create(true).append(true).open(at(path)).expect("a file is opened");
                 file.write_all(&self.noise.bytes(*len)).expect("a file is written");
                 // What grows in turns has to reach the disk in turns; thousands of small files would fill the journal.
-                if *len >= 9000 {
+                if *len >= 8192 {
                     file.sync_all().expect("a file is synced");
                 }
             }
