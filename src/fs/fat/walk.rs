@@ -5,7 +5,7 @@ use super::boot::Boot;
 use super::orphan;
 use super::slot::{self, SLOT, Slot, Slots};
 use super::table::Table;
-use crate::bytes::offset;
+use crate::bytes::{all_zero, offset};
 use crate::content::Stream;
 use crate::extent::Extent;
 use crate::fault::Fault;
@@ -80,6 +80,8 @@ pub(super) struct Walk<'a> {
     deleted: HashMap<u32, u8>,
     orphans: Option<VecDeque<u32>>,
     chains: Fuel,
+    /// Bytes of clusters in which files may have begun.
+    heads: Fuel,
     entries: Vec<Entry>,
     claims: Vec<Claim>,
 }
@@ -98,6 +100,7 @@ impl<'a> Walk<'a> {
             deleted: HashMap::new(),
             orphans: None,
             chains: Fuel::new(clusters.saturating_mul(4).saturating_add(1 << 20)),
+            heads: Fuel::new(view.size().saturating_add(1 << 20)),
             entries: Vec::new(),
             claims: Vec::new(),
         }
@@ -126,6 +129,7 @@ impl<'a> Walk<'a> {
     }
 
     fn entry(&mut self, slot: &Slot) -> Option<Entry> {
+        let vague = self.is_vague(slot);
         let frame = self.frames.last()?;
         let (parent_deleted, cluster) = (frame.deleted, frame.cluster);
         let kind = if slot.is_directory() { EntryKind::Directory } else { EntryKind::File };
@@ -133,21 +137,13 @@ impl<'a> Walk<'a> {
         let mut entry = Entry::new(path, kind, format!("{cluster}:{}", slot.at), slot.at);
         entry.allocated = !(parent_deleted || slot.deleted || slot.behind_end);
         entry.times = slot.times;
-        entry.note = self.note(frame, slot);
+        entry.note = note(frame, slot, vague);
         match (kind, entry.allocated) {
             (EntryKind::Directory, _) => self.enter(slot, &mut entry),
             (_, true) => self.live_content(slot, &mut entry),
-            (_, false) => self.deleted_content(slot, &mut entry),
+            (_, false) => self.deleted_content(slot, vague, &mut entry),
         }
         Some(entry)
-    }
-
-    fn note(&self, frame: &Frame, slot: &Slot) -> Option<String> {
-        let end = slot.behind_end.then_some("it stands behind the end of its directory");
-        let label = (slot.attributes & 0x18 == 0x08).then_some("it is marked as a volume label");
-        let high = self.is_vague(slot).then_some("the upper half of its first cluster may have been cleared");
-        let notes: Vec<_> = [slot.note.as_deref(), end, label, high, frame.note].into_iter().flatten().collect();
-        (!notes.is_empty()).then(|| notes.join("; "))
     }
 
     fn fault(&self, entry: &mut Entry, what: impl Into<String>) {
@@ -172,7 +168,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Where it lay is decided once all that was deleted is known.
-    fn deleted_content(&mut self, slot: &Slot, entry: &mut Entry) {
+    fn deleted_content(&mut self, slot: &Slot, vague: bool, entry: &mut Entry) {
         let (size, heap) = (u64::from(slot.size), &self.boot.heap);
         entry.stream = Stream::plain(Vec::new(), size);
         entry.recovered = Some(if size == 0 { Recovered::Intact } else { Recovered::NameOnly });
@@ -185,14 +181,25 @@ impl<'a> Walk<'a> {
                 known: None,
                 tail: heap.tail(size),
                 life: Life::of(&slot.times),
-                vague: self.is_vague(slot),
+                vague,
             });
         }
     }
 
-    /// Windows clears the upper half of the first cluster when it deletes on FAT32.
-    const fn is_vague(&self, slot: &Slot) -> bool {
-        slot.deleted && slot.size > 0 && self.boot.heap.last > 0xffff && slot.cluster <= 0xffff
+    /// Windows clears the upper half of the first cluster when it deletes on FAT32. The file may have begun in any
+    /// cluster with the same lower half, unless that is free and has never held a byte.
+    fn is_vague(&mut self, slot: &Slot) -> bool {
+        let heap = self.boot.heap;
+        if !slot.deleted || slot.size == 0 || slot.is_directory() || slot.cluster > 0xffff {
+            return false;
+        }
+        (slot.cluster..=heap.last).step_by(1 << 16).skip(1).any(|other| !self.is_unused(other))
+    }
+
+    /// Whether a cluster is free and blank.
+    fn is_unused(&mut self, cluster: u32) -> bool {
+        let read = self.heads.burn(self.boot.heap.cluster).is_ok();
+        read && self.table.is_free(cluster) && all_zero(&self.cluster_bytes(cluster))
     }
 
     /// Goes on with the directory's own entries, if they can be had.
@@ -292,4 +299,12 @@ impl<'a> Walk<'a> {
         }
         false
     }
+}
+
+fn note(frame: &Frame, slot: &Slot, vague: bool) -> Option<String> {
+    let end = slot.behind_end.then_some("it stands behind the end of its directory");
+    let label = (slot.attributes & 0x18 == 0x08).then_some("it is marked as a volume label");
+    let high = vague.then_some("the upper half of its first cluster may have been cleared");
+    let notes: Vec<_> = [slot.note.as_deref(), end, label, high, frame.note].into_iter().flatten().collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
