@@ -5,7 +5,7 @@ use super::boot::Boot;
 use super::orphan;
 use super::slot::{self, SLOT, Slot, Slots};
 use super::table::Table;
-use crate::bytes::offset;
+use crate::bytes::{all_zero, offset};
 use crate::content::Stream;
 use crate::extent::Extent;
 use crate::fault::Fault;
@@ -210,12 +210,24 @@ impl<'a> Walk<'a> {
         let all = u64::from(self.boot.heap.last).saturating_sub(1);
         let used = all.saturating_sub(self.table.free().total()).saturating_add(wanted);
         let reached = live || used > u64::from(LAST_LOW) || self.boot.next_free > LAST_LOW;
-        for claim in &mut self.claims {
-            claim.vague &= reached && !gone;
+        let mut heads = Fuel::new(self.view.size().saturating_add(1 << 20));
+        let mut claims = std::mem::take(&mut self.claims);
+        for claim in claims.iter_mut().filter(|claim| claim.vague) {
+            claim.vague = reached && !gone && self.began_elsewhere(claim.first, &mut heads);
             if let (true, Some(entry)) = (claim.vague, claim.row.and_then(|row| self.entries.get_mut(row))) {
                 entry.remark("the upper half of its first cluster may have been cleared");
             }
         }
+        self.claims = claims;
+    }
+
+    /// Whether any other cluster with the same lower half is in use, or has ever held a byte. One step of `fuel` a byte.
+    fn began_elsewhere(&self, cluster: u32, fuel: &mut Fuel) -> bool {
+        let heap = self.boot.heap;
+        let blank = |fuel: &mut Fuel, other: u32| {
+            fuel.burn(heap.cluster).is_ok() && self.table.is_free(other) && all_zero(&self.cluster_bytes(other))
+        };
+        (cluster..=heap.last).step_by(1 << 16).skip(1).any(|other| !blank(fuel, other))
     }
 
     /// Goes on with the directory's own entries, if they can be had.
