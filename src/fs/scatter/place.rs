@@ -195,11 +195,11 @@ impl<F: FnMut(u64, u64) -> Fit> Search<'_, F> {
         // What lies between the last two beginnings is as much as was written in one go.
         let above = row.checked_sub(1).and_then(|row| self.anchor(row));
         let step = self.anchor(row).zip(above).map_or(1, |(one, above)| one.at.saturating_sub(above.at)).max(1);
-        found.extend(self.in_turns(state.clone(), 1, gap));
-        if step > 1 {
-            found.extend(self.in_turns(state.clone(), step, gap));
-        }
-        found
+        let turns: Vec<_> = [step, 1].iter().filter_map(|turn| self.in_turns(state.clone(), row, *turn, gap)).collect();
+        // Files of one length that were begun together were most likely written together.
+        let length = |row: usize| self.anchor(row).map(|anchor| anchor.len.saturating_add(anchor.need));
+        let alike = row.checked_sub(1).is_some_and(|above| length(above) == length(row));
+        if alike { turns.into_iter().chain(found).collect() } else { found.into_iter().chain(turns).collect() }
     }
 
     fn ended(&self, state: &State, at: usize) -> Option<(i64, i64)> {
@@ -228,9 +228,15 @@ impl<F: FnMut(u64, u64) -> Fit> Search<'_, F> {
         state
     }
 
-    /// In turns of `step` clusters, the first file after the one that began last.
-    fn in_turns(&mut self, mut state: State, step: u64, gap: (u64, u64)) -> Option<State> {
+    /// In turns of `step` clusters: the file that began last completes its first one, then the first file follows.
+    fn in_turns(&mut self, mut state: State, row: usize, step: u64, gap: (u64, u64)) -> Option<State> {
         let (mut at, end) = (gap.0, gap.0.saturating_add(gap.1));
+        let begun = self.anchor(row)?;
+        let last = state.active.len().checked_sub(1)?;
+        if state.active.get(last)?.anchor == row {
+            let rest = step.saturating_sub(begun.len).min(end.saturating_sub(at));
+            at = self.give(&mut state, last, at, rest, false);
+        }
         let wanted = state.active.iter().fold(0u64, |sum, active| sum.saturating_add(active.need));
         self.fuel.burn(wanted.min(gap.1)).ok()?;
         while at < end && state.active.iter().any(|active| active.need > 0) {
