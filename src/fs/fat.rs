@@ -3,7 +3,7 @@
 //! Specification: Microsoft FAT 1.03. Deletion frees a file's chain and takes the first letter of its name. Deleted
 //! directories are walked while their clusters still look like directories, and directories in free space that nothing
 //! names are listed below `/$OrphanFiles`, as The Sleuth Kit does. Where the content of a deleted file lay is decided
-//! for all of them together ([`super::scatter`]). Checked against The Sleuth Kit 4.15 and the kernel's mount on the
+//! for all of them together (`fs/scatter.rs`). Checked against The Sleuth Kit 4.15 and the kernel's mount on the
 //! images that `tests/filesystems.rs` names, among them DFTT 6 with its author's key.
 
 mod boot;

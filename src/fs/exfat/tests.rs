@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::content::Content;
-use crate::fs::{EntryKind, Recovered};
+use crate::fs::{EntryKind, Origin, Recovered};
 use crate::image::raw::of_bytes;
 use proptest::prelude::*;
 
@@ -175,6 +175,8 @@ fn live_deleted_and_orphaned_files_are_listed() {
     assert_eq!(found[9].1, [[16; 512].as_slice(), &[17; 488]].concat());
     assert_eq!((found[7].0.kind, found[11].1.as_slice()), (EntryKind::Directory, &[26; 5][..]));
     assert!(found.iter().all(|(entry, _)| entry.faults.is_empty() && entry.contradictions.is_empty()));
+    let origins = [8, 10, 11].map(|row: usize| found[row].0.origin);
+    assert_eq!(origins, [Origin::Table, Origin::Slack, Origin::Unallocated]);
     let times = found[2].0.times;
     let shown = [times.btime, times.mtime, times.atime].map(|time| time.map(|time| time.rfc3339()));
     let expected = ["2024-03-01T09:00:01.50Z", "2024-03-01T12:00:00.00", "2024-03-01T20:00:00Z"];

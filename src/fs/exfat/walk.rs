@@ -23,7 +23,6 @@ struct Frame {
     path: String,
     sets: std::vec::IntoIter<Set>,
     deleted: bool,
-    origin: Origin,
     /// Its first cluster.
     cluster: u32,
     note: Option<&'static str>,
@@ -79,8 +78,7 @@ impl<'a> Walk<'a> {
     }
 
     fn push(&mut self, path: String, sets: Vec<Set>, deleted: bool, cluster: u32, note: Option<&'static str>) {
-        let origin = self.frames.last().map_or(Origin::Table, |frame| frame.origin);
-        self.frames.push(Frame { path, sets: sets.into_iter(), deleted, origin, cluster, note });
+        self.frames.push(Frame { path, sets: sets.into_iter(), deleted, cluster, note });
     }
 
     fn walk(&mut self) {
@@ -99,7 +97,12 @@ impl<'a> Walk<'a> {
         let mut entry = Entry::new(path, kind, format!("{}:{}", frame.cluster, set.at), set.at);
         entry.allocated = !(frame.deleted || set.deleted || set.behind_end);
         entry.times = set.times;
-        entry.origin = if set.behind_end { Origin::Slack } else { frame.origin };
+        // The lowest directory is the root, or an orphan.
+        entry.origin = match self.frames.first() {
+            _ if set.behind_end => Origin::Slack,
+            Some(lowest) if lowest.deleted => Origin::Unallocated,
+            _ => Origin::Table,
+        };
         entry.contradictions.clone_from(&set.contradictions);
         let end = set.behind_end.then_some("it stands behind the end of its directory");
         for note in [set.note.as_deref(), end, frame.note].into_iter().flatten() {
@@ -223,9 +226,6 @@ impl<'a> Walk<'a> {
     fn push_orphan(&mut self, cluster: u32) {
         let spans = self.pieces.grow(cluster, u64::MAX, |other| self.deleted.contains_key(&other));
         self.enter_deleted(&spans, cluster, "/$OrphanFiles".to_owned(), Some("no directory names its parent"));
-        if let Some(frame) = self.frames.last_mut() {
-            frame.origin = Origin::Unallocated;
-        }
     }
 
     fn enter_deleted(&mut self, spans: &[Span], first: u32, path: String, note: Option<&'static str>) {

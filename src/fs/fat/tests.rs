@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::content::Content;
-use crate::fs::{Certainty, EntryKind, Recovered};
+use crate::fs::{Certainty, EntryKind, Origin, Recovered};
 use crate::image::raw::of_bytes;
 use proptest::prelude::*;
 
@@ -103,6 +103,7 @@ fn live_deleted_and_orphaned_files_are_listed() {
         ]
     );
     assert_eq!(found[2].0.kind, EntryKind::Directory);
+    assert_eq!((found[3].0.origin, found[4].0.origin), (Origin::Table, Origin::Unallocated));
     assert_eq!(found[0].1, [vec![2; 512], vec![4; 88]].concat());
     // Cluster 4 is in use: the deleted file goes on in cluster 5.
     assert_eq!(found[1].1, [[3; 512], [5; 512]].concat());

@@ -11,7 +11,7 @@ use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::cluster::{Chain, Span, total};
 use crate::fs::scatter::{self, Claim, Life};
-use crate::fs::{Entry, EntryKind, Recovered};
+use crate::fs::{Entry, EntryKind, Origin, Recovered};
 use crate::fuel::Fuel;
 use crate::image::View;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -142,6 +142,12 @@ impl<'a> Walk<'a> {
         let mut entry = Entry::new(path, kind, format!("{cluster}:{}", slot.at), slot.at);
         entry.allocated = !(parent_deleted || slot.deleted || slot.behind_end);
         entry.times = slot.times;
+        // The lowest directory is the root, or an orphan.
+        entry.origin = match self.frames.first() {
+            _ if slot.behind_end => Origin::Slack,
+            Some(lowest) if lowest.deleted => Origin::Unallocated,
+            _ => Origin::Table,
+        };
         entry.note = self.note(frame, slot);
         match (kind, entry.allocated) {
             (EntryKind::Directory, _) => self.enter(slot, &mut entry),
