@@ -241,11 +241,13 @@ fn compare(image: &Path, deleted: &Deleted, whole: &[String]) -> Score {
         }
     }
     for path in whole {
-        let named: Vec<&Entry> = listed.iter().filter(|e| !e.allocated && e.path == *path).collect();
+        let orphan = format!("/$OrphanFiles/{}", path.rsplit('/').next().unwrap());
+        let same = |e: &&Entry| !e.allocated && (e.path == *path || e.path == orphan);
+        let named: Vec<&Entry> = listed.iter().filter(same).collect();
         let last = deleted[path].last().expect("it was deleted");
         let holds = |e: &&&Entry| e.stream.size == last.len() as u64 && read(e) == *last;
         let found = named.iter().find(holds);
-        score.named += usize::from(!named.is_empty());
+        score.named += usize::from(named.iter().any(|e| e.path == *path));
         score.whole += usize::from(found.is_some());
         let sure = |e: &Entry| {
             e.recovered == Some(Recovered::Intact) && e.certainty.iter().all(|(_, c)| *c != Certainty::Guessed)
@@ -310,7 +312,7 @@ struct Kind {
 enum Promise {
     /// Every file, whole, under its name, and called intact.
     All,
-    /// Every file, whole; pieces that the metadata does not join are not called intact.
+    /// Every file, whole, under its name or among the orphans; pieces that the metadata does not join are not called intact.
     Whole,
     /// Nothing but the truth.
     Nothing,
@@ -399,7 +401,7 @@ fn deleted_files_come_back() {
             );
             let kept = match kind.promised {
                 Promise::All => s.named == s.files && s.intact == s.files,
-                Promise::Whole => s.named == s.files && s.whole == s.files,
+                Promise::Whole => s.whole == s.files,
                 Promise::Nothing => true,
             };
             if !kept {

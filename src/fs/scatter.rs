@@ -42,8 +42,16 @@ pub(super) struct Claim {
     pub(super) vague: bool,
 }
 
+/// What makes two claims those of one file: the entry that is listed below two parents, or the two entries that a
+/// rename leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Entry(u64),
+    Content { first: u32, count: u64, tail: u64, life: Life },
+}
+
 /// When a file was created and last written, in hundredths of a second: not before, and for the last also not after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Life {
     pub(super) begun: i64,
     pub(super) ended: i64,
@@ -78,6 +86,13 @@ impl Claim {
     pub(super) fn directory(first: u32, spans: &[Span]) -> Self {
         let known = Some(spans.to_vec());
         Self { row: None, at: 0, first, count: total(spans), known, tail: 0, life: None, vague: false }
+    }
+
+    fn key(&self) -> Key {
+        match self.life {
+            Some(life) => Key::Content { first: self.first, count: self.count, tail: self.tail, life },
+            None => Key::Entry(self.at),
+        }
     }
 
     const fn is_directory(&self) -> bool {
@@ -116,12 +131,12 @@ const BURIED: &str = "a later file, deleted too, was written over it";
 pub(super) fn settle(view: View<'_>, heap: &Heap, free: &Free, entries: &mut [Entry], claims: &[Claim]) {
     let fit = |cluster: u32, tail: u64| fit(view, heap, cluster, tail);
     let mut listed = HashSet::new();
-    let new = |claim: &&Claim| claim.is_directory() || listed.insert(claim.at);
+    let new = |claim: &&Claim| claim.is_directory() || listed.insert(claim.key());
     let each: Vec<Claim> = claims.iter().filter(new).cloned().collect();
     let shares = solve(heap, free, &each, fit);
-    let shares: HashMap<u64, Share> = each.iter().map(|claim| claim.at).zip(shares).collect();
+    let shares: HashMap<Key, Share> = each.iter().map(Claim::key).zip(shares).collect();
     for claim in claims {
-        let Some(share) = shares.get(&claim.at).cloned() else { continue };
+        let Some(share) = shares.get(&claim.key()).cloned() else { continue };
         let Some(entry) = claim.row.and_then(|row| entries.get_mut(row)) else { continue };
         entry.recovered = Some(share.verdict);
         entry.stream.runs = heap.runs(&share.spans);
