@@ -54,10 +54,20 @@ impl<'a> Pieces<'a> {
 
     /// The directory that begins at `first`, of at most `most` clusters; it does not go on in those that are `taken`.
     pub(super) fn grow(&mut self, first: u32, most: u64, taken: impl Fn(u32) -> bool) -> Vec<Span> {
+        let first = Some(first).filter(|first| self.is_directory(*first));
+        self.follow(first, most, taken)
+    }
+
+    /// What a live directory that ends in `last` went on in before it was cut short: proved by a set that it begins.
+    pub(super) fn behind(&mut self, last: u32, taken: impl Fn(u32) -> bool) -> Vec<Span> {
+        let next = self.cluster(last).cut().and_then(|_| self.next(last, &taken));
+        self.follow(next, u64::MAX, taken)
+    }
+
+    fn follow(&mut self, mut next: Option<u32>, most: u64, taken: impl Fn(u32) -> bool) -> Vec<Span> {
         let heap = self.reader.table.heap;
         let most = heap.clusters_for(set::directory_bytes(&heap, most));
         let (mut spans, mut seen) = (Vec::new(), HashSet::new());
-        let mut next = Some(first).filter(|first| self.is_directory(*first));
         while let Some(cluster) = next {
             extend(&mut spans, cluster);
             seen.insert(cluster);

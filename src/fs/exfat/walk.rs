@@ -155,11 +155,28 @@ impl<'a> Walk<'a> {
                 let what = "an entry set without a stream extension or a name";
                 entry.faults.push(Fault::new(self.view.absolute(*at), NAME, what));
             }
+            self.cut_short(&spans, &sets.sets, set.first, &entry.path);
             self.push(entry.path.clone(), sets.sets, false, set.first, None);
         } else {
             self.fault(&mut entry, "the directories of this volume share too many clusters");
         }
         self.entries.push(entry);
+    }
+
+    /// Deleted entries in clusters that a live directory has given up.
+    fn cut_short(&mut self, spans: &[Span], listed: &[Set], first: u32, path: &str) {
+        let Some(last) = spans.last().and_then(|span| span.end().checked_sub(1)) else { return };
+        let behind = self.pieces.behind(last, |other| self.deleted.contains_key(&other));
+        if behind.is_empty() {
+            return;
+        }
+        self.claims.push(Claim::directory(first, &behind));
+        self.visit(&behind);
+        let all: Vec<Span> = std::iter::once(Span { first: last, count: 1 }).chain(behind).collect();
+        let sets = self.read(&all, true).unwrap_or_default().sets;
+        let new = |set: &Set| set.deleted && !listed.iter().any(|known| known.at == set.at);
+        let note = Some("it stands in a cluster that its directory has given up");
+        self.push(path.to_owned(), sets.into_iter().filter(new).collect(), true, first, note);
     }
 
     /// The sets of a directory; none where too much has been read already.
