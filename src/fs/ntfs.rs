@@ -7,10 +7,18 @@
 mod bitmap;
 mod boot;
 mod entry;
+mod free;
+mod listing;
+mod log;
+mod lost;
 mod mft;
+mod names;
 mod record;
+mod replay;
 mod runs;
+mod slack;
 mod tree;
+mod usn;
 
 use super::{Claim, Entry, Facts, FileSystem, Opened};
 use crate::bytes::utf16_le;
@@ -103,31 +111,11 @@ impl FileSystem for Ntfs<'_> {
     }
 
     fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_> {
-        Box::new(self.mft.records().flat_map(|(number, record)| match record {
-            Some(record) if record.base.is_none() => {
-                entry::entries(self, &record).into_iter().map(Ok).collect::<Vec<_>>()
-            }
-            Some(_) => Vec::new(),
-            None => self.damaged(number).into_iter().map(Err).collect(),
-        }))
+        Box::new(listing::Listing::new(self))
     }
 
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_> {
         Box::new(self.bitmap.unallocated().map(Ok))
-    }
-}
-
-impl Ntfs<'_> {
-    /// What is wrong with a record that does not parse; nothing where it was never used.
-    fn damaged(&self, number: u64) -> Option<Fault> {
-        let at = number.checked_mul(self.mft.boot.record)?;
-        let raw = self.mft.content().slice(at, self.mft.boot.record);
-        let bytes = raw.prefix(self.mft.boot.record);
-        if crate::bytes::all_zero(&bytes) {
-            return None;
-        }
-        let at = self.mft.view.absolute(self.mft.place(at).unwrap_or(0));
-        Some(Fault::new(at, "ntfs", format!("MFT record {number} has no valid header")))
     }
 }
 

@@ -33,8 +33,13 @@ struct Reparse {
     target: Option<String>,
 }
 
-/// All entries of a base record.
-pub(super) fn entries(ntfs: &Ntfs<'_>, record: &Record) -> Vec<Entry> {
+/// All entries of a base record. `name` is used where the record has none; `path` finds where a name belongs.
+pub(super) fn entries(
+    ntfs: &Ntfs<'_>,
+    record: &Record,
+    name: Option<&FileName>,
+    path: &dyn Fn(&FileName) -> String,
+) -> Vec<Entry> {
     let mut records = vec![record.clone()];
     records.extend(ntfs.tree.extensions_of(&ntfs.mft, record));
     let reparse = records.iter().flat_map(Record::attributes).find(|a| a.kind == kind::REPARSE_POINT);
@@ -46,14 +51,17 @@ pub(super) fn entries(ntfs: &Ntfs<'_>, record: &Record) -> Vec<Entry> {
     if record.number == BAD_CLUSTERS {
         streams.iter_mut().for_each(keep_bad_clusters);
     }
-    let names = names(records.iter());
+    let mut names = names(records.iter());
+    if names.is_empty() {
+        names.extend(name.cloned());
+    }
     let draft = draft(ntfs, record, &records, names.first(), reparse);
     if names.is_empty() {
         return nameless(ntfs, record, &streams, &draft);
     }
     let mut entries = Vec::new();
     for name in &names {
-        let path = ntfs.tree.path(name);
+        let path = path(name);
         let path = if record.number == 5 { "/".to_owned() } else { path };
         entries.extend(at_path(ntfs, record, &path, &streams, &draft));
         if streams.is_empty() && !record.directory && name.size > 0 && !record.in_use {
@@ -107,7 +115,7 @@ fn draft(
     name: Option<&FileName>,
     reparse: Option<Reparse>,
 ) -> Entry {
-    let at = ntfs.mft.place(record.number.saturating_mul(ntfs.mft.boot.record)).unwrap_or(0);
+    let at = ntfs.mft.home(record);
     let kind = match &reparse {
         Some(r) if matches!(r.tag, TAG_MOUNT_POINT | TAG_SYMLINK) => EntryKind::Symlink,
         _ if record.directory => EntryKind::Directory,
@@ -121,7 +129,8 @@ fn draft(
         entry.recovered = Some(Recovered::Intact);
     }
     if !record.sound {
-        let what = format!("MFT record {}: a sector was torn by an unfinished write", record.number);
+        let what =
+            format!("MFT record {}: it is marked as bad, or a sector was torn by an unfinished write", record.number);
         entry.faults.push(Fault::new(ntfs.mft.view.absolute(at), "ntfs", what));
     }
     entry
@@ -150,6 +159,13 @@ fn times(records: &[Record], name: Option<&FileName>) -> Times {
         _ => [time(0), time(8), time(16), time(24)],
     };
     Times { btime, mtime, ctime, atime, dtime: None }
+}
+
+/// The stream of a record with the given name.
+pub(super) fn stream(ntfs: &Ntfs<'_>, record: &Record, name: &str) -> Option<Stream> {
+    let mut records = ntfs.tree.extensions_of(&ntfs.mft, record);
+    records.insert(0, record.clone());
+    data_attributes(ntfs, &records).into_iter().find(|data| data.name == name).map(|data| data.stream)
 }
 
 /// The `$DATA` attributes of all records, unnamed first, pieces joined in the order of their clusters.
