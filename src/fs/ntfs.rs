@@ -14,9 +14,11 @@ mod lost;
 mod mft;
 mod names;
 mod record;
+mod reparse;
 mod replay;
 mod runs;
 mod slack;
+mod times;
 mod tree;
 mod usn;
 

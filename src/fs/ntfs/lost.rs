@@ -7,9 +7,9 @@ use super::free;
 use super::record::{Record, Reference, kind};
 use super::slack;
 use super::tree::{FileName, MAX_DEPTH};
-use super::{Ntfs, log, usn};
+use super::{Ntfs, log, times, usn};
 use crate::content::{Run, Stream};
-use crate::fs::{Entry, EntryKind, Origin, Recovered, Times};
+use crate::fs::{Entry, EntryKind, Origin, Recovered};
 use crate::time::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -232,9 +232,8 @@ fn name_only(find: &Find, name: &FileName, path: String) -> Entry {
         |reference| format!("{}-{}-0", reference.record, kind::FILE_NAME),
     );
     let mut entry = Entry::new(path, kind, inode, find.at);
-    let [btime, mtime, ctime, atime] = name.times;
     entry.allocated = false;
-    entry.times = Times { btime, mtime, ctime, atime, dtime: None };
+    entry.times = times::of_name(name);
     entry.recovered = Some(Recovered::NameOnly);
     entry.stream.size = if name.directory { 0 } else { name.size };
     entry

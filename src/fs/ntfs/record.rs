@@ -14,10 +14,12 @@ pub(super) mod kind {
     pub(crate) const STANDARD_INFORMATION: u32 = 0x10;
     pub(crate) const ATTRIBUTE_LIST: u32 = 0x20;
     pub(crate) const FILE_NAME: u32 = 0x30;
+    pub(crate) const OBJECT_ID: u32 = 0x40;
     pub(crate) const VOLUME_NAME: u32 = 0x60;
     pub(crate) const DATA: u32 = 0x80;
     pub(crate) const INDEX_ALLOCATION: u32 = 0xa0;
     pub(crate) const REPARSE_POINT: u32 = 0xc0;
+    pub(crate) const LOGGED_UTILITY_STREAM: u32 = 0x100;
     pub(crate) const END: u32 = 0xffff_ffff;
 }
 
