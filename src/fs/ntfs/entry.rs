@@ -7,6 +7,7 @@ use super::reparse::Reparse;
 use super::times;
 use super::tree::{FileName, names};
 use crate::bytes::Fields;
+use crate::content::wof::Algorithm;
 use crate::content::{Codec, Run, Stream};
 use crate::extent::Extent;
 use crate::fault::Fault;
@@ -37,8 +38,8 @@ pub(super) fn entries(
     let reparse = records.iter().flat_map(Record::attributes).find(|a| a.kind == kind::REPARSE_POINT);
     let reparse = reparse.and_then(|a| Reparse::parse(a.value()?));
     let mut streams = data_attributes(ntfs, &records);
-    if reparse.as_ref().is_some_and(Reparse::is_wof) {
-        hide_wof(&mut streams);
+    if let Some(reparse) = reparse.as_ref().filter(|r| r.is_wof()) {
+        lay_over(&mut streams, reparse.overlay);
     }
     if record.number == BAD_CLUSTERS {
         streams.iter_mut().for_each(keep_bad_clusters);
@@ -235,11 +236,24 @@ fn join(ntfs: &Ntfs<'_>, name: String, pieces: &[Attribute<'_>]) -> Option<Data>
     Some(data)
 }
 
-/// A file whose content the overlay filter keeps compressed elsewhere: its main stream is a hole that means nothing.
-fn hide_wof(streams: &mut [Data]) {
+/// A file whose content the overlay filter keeps in another stream: its main stream is a hole that only tells the size.
+fn lay_over(streams: &mut [Data], algorithm: Option<Algorithm>) {
+    let kept = streams.iter().find(|d| d.name == "WofCompressedData" && d.stream.codec == Codec::Plain);
+    let kept = kept.map(|d| (d.stream.clone(), d.resident));
     for data in streams.iter_mut().filter(|d| d.name.is_empty()) {
-        data.stream.runs.clear();
-        data.fault = Some("its content is compressed by the Windows Overlay Filter, which is not read".to_owned());
+        let size = data.stream.size;
+        data.stream = match (&kept, algorithm) {
+            (Some((kept, resident)), Some(algorithm)) => {
+                data.resident = *resident;
+                let codec = Codec::Wof { algorithm, stored: kept.size };
+                Stream { size, runs: kept.runs.clone(), valid: size, codec }
+            }
+            _ => {
+                let what = "its content is kept by the Windows Overlay Filter in a way that is not read";
+                data.fault = Some(what.to_owned());
+                Stream { size, ..Stream::default() }
+            }
+        };
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reparse points ([MS-FSCC] 2.1.2): what a file stands for instead of its own content.
 
 use crate::bytes::{Fields, utf16_le};
+use crate::content::wof::Algorithm;
 use crate::fs::EntryKind;
 
 const MOUNT_POINT: u32 = 0xa000_0003;
@@ -46,6 +47,8 @@ pub(super) struct Reparse {
     /// What the file becomes by it; nothing for a directory that stays one.
     pub(super) kind: EntryKind,
     pub(super) note: Option<String>,
+    /// How the Windows Overlay Filter compressed the content.
+    pub(super) overlay: Option<Algorithm>,
 }
 
 impl Reparse {
@@ -58,7 +61,8 @@ impl Reparse {
             None if tag & !CLOUD_BITS == CLOUD => (EntryKind::File, Some("kept by a cloud provider".to_owned())),
             None => (EntryKind::File, Some(format!("a reparse point of unknown kind, tag {tag:#010x}"))),
         };
-        Some(Self { tag, target: target(tag, value), kind, note })
+        let overlay = if tag == WOF { overlay(value) } else { None };
+        Some(Self { tag, target: target(tag, value), kind, note, overlay })
     }
 
     /// True where the Windows Overlay Filter keeps the content.
@@ -81,6 +85,12 @@ fn target(tag: u32, value: &[u8]) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// `WOF_EXTERNAL_INFO` of provider 2, the file itself, then `FILE_PROVIDER_EXTERNAL_INFO_V1`.
+fn overlay(value: &[u8]) -> Option<Algorithm> {
+    let file = value.le32(12)? == 2;
+    file.then(|| value.le32(20).and_then(Algorithm::of_number)).flatten()
 }
 
 /// What stands behind tag and length.

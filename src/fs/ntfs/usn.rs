@@ -135,18 +135,20 @@ fn parse(bytes: &[u8], records: u64) -> Option<(Change, usize)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A record of version 2 for record 40, sequence 3.
-    fn record(name: &str, reason: u32) -> Vec<u8> {
+    const FILE: u64 = 40 | 3 << 48;
+
+    /// A record of version 2, in the root.
+    pub(crate) fn record(name: &str, reason: u32, file: u64) -> Vec<u8> {
         let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let mut bytes = vec![0u8; (60 + units.len()).next_multiple_of(8)];
         let length = bytes.len() as u32;
         bytes[..4].copy_from_slice(&length.to_le_bytes());
         bytes[4] = 2;
-        bytes[8..16].copy_from_slice(&(40u64 | 3 << 48).to_le_bytes());
+        bytes[8..16].copy_from_slice(&file.to_le_bytes());
         bytes[16..24].copy_from_slice(&(5u64 | 5 << 48).to_le_bytes());
         bytes[32..40].copy_from_slice(&133_000_000_000_000_000u64.to_le_bytes());
         bytes[40..44].copy_from_slice(&reason.to_le_bytes());
@@ -158,12 +160,12 @@ mod tests {
 
     #[test]
     fn a_file_is_known_by_its_last_name() {
-        let log = [vec![0; 16], record("a.txt", RENAME_OLD_NAME), record("b.txt", FILE_DELETE)].concat();
+        let log = [vec![0; 16], record("a.txt", RENAME_OLD_NAME, FILE), record("b.txt", FILE_DELETE, FILE)].concat();
         let (mut rows, mut order) = (HashMap::new(), Vec::new());
         for (at, change) in changes(&log, 100) {
             note(&mut rows, change, at as u64, &mut order);
         }
-        let file = Reference { record: 40, sequence: 3 };
+        let file = Reference::parse(FILE);
         let found = find(file, rows.remove(&file).expect("it was noted"));
         assert_eq!(found.name.map(|n| n.name).as_deref(), Some("b.txt"));
         assert!(found.dtime.is_some() && found.note.ends_with("deleted, renamed; before that called a.txt"));
