@@ -3,6 +3,8 @@
 //! Follows the NTFS documentation of the Linux-NTFS project and [MS-FSCC]; checked against The Sleuth Kit 4.11.1 and the
 //! corpus (author's keys of DFTT 7 and 8, the Debian samples). The listing goes through the Master File Table, record by
 //! record, not through directory indexes: what is deleted is found in the same pass, and a broken index hides nothing.
+//! What the table no longer holds follows (`lost`): names and run lists in slack, in the log, in the log of changes, and in
+//! free clusters.
 
 mod bitmap;
 mod boot;
@@ -17,10 +19,12 @@ mod record;
 mod reparse;
 mod replay;
 mod runs;
+mod signs;
 mod slack;
 mod times;
 mod tree;
 mod usn;
+mod vss;
 
 use super::{Claim, Entry, Facts, FileSystem, Opened};
 use crate::bytes::utf16_le;
@@ -85,7 +89,9 @@ pub fn open(view: View<'_>) -> Opened<'_> {
         facts.faults.push(Fault::new(view.absolute(0), "ntfs", what));
     }
     let bitmap = bitmap.unwrap_or_else(|| Bitmap::full(boot));
-    Ok(Box::new(Ntfs { mft, tree, bitmap, facts }))
+    let mut ntfs = Ntfs { mft, tree, bitmap, facts };
+    ntfs.facts.anomalies = signs::read(&ntfs);
+    Ok(Box::new(ntfs))
 }
 
 fn read_bitmap(mft: &Mft<'_>, tree: &Tree) -> Option<Bitmap> {

@@ -10,6 +10,8 @@ pub(super) struct Boot {
     pub(super) sector: u64,
     /// Bytes of a cluster.
     pub(super) cluster: u64,
+    /// Sectors of the volume; behind them stands the copy of the boot sector.
+    pub(super) sectors: u64,
     /// Clusters of the volume.
     pub(super) clusters: u64,
     /// First cluster of `$MFT`.
@@ -60,6 +62,7 @@ fn parse(bytes: &[u8]) -> Option<Boot> {
     sound.then_some(Boot {
         sector,
         cluster,
+        sectors,
         clusters,
         mft,
         mirror,

@@ -6,6 +6,7 @@ use super::record::{Attribute, Record, kind};
 use super::reparse::Reparse;
 use super::times;
 use super::tree::{FileName, names};
+use super::vss;
 use crate::bytes::Fields;
 use crate::content::wof::Algorithm;
 use crate::content::{Codec, Run, Stream};
@@ -14,7 +15,7 @@ use crate::fault::Fault;
 use crate::fs::{Entry, EntryKind, Recovered};
 
 /// The record of `$BadClus`.
-const BAD_CLUSTERS: u64 = 8;
+pub(super) const BAD_CLUSTERS: u64 = 8;
 
 /// A `$DATA` attribute, put together from its pieces.
 struct Data {
@@ -58,6 +59,9 @@ pub(super) fn entries(
         let path = if record.number == 5 { "/".to_owned() } else { path };
         let mut named = Entry { name_times: times::of_name(name), ..draft.clone() };
         named.contradictions = times::contradictions(&named.times, &named.name_times);
+        if name.name.ends_with(vss::STORE_NAME) {
+            named.remark("a volume shadow copy, which is not read");
+        }
         if let Some(first) = entries.first() {
             named.remark(&format!("another name of {}", first.path));
         }

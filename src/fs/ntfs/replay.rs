@@ -161,6 +161,7 @@ mod tests {
         Boot {
             sector: 512,
             cluster: 4096,
+            sectors: 8000,
             clusters: 1000,
             mft: 4,
             mirror: 8,

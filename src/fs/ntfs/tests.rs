@@ -26,6 +26,27 @@ fn volume(records: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Where [`sound`] keeps the copy of its boot sector, its mirror, and a cluster that is marked as bad.
+pub(super) const BACKUP: usize = (CLUSTERS - 1) * 512;
+pub(super) const MIRROR: usize = 200 * 512;
+pub(super) const BAD: usize = 99 * 512;
+
+/// A volume that does not contradict itself.
+pub(super) fn sound() -> Vec<u8> {
+    let mut records = table(&[]);
+    for number in 1..4u8 {
+        let at = RECORD * usize::from(number);
+        let name = file_name(ROOT, ["$MFTMirr", "$LogFile", "$Volume"][usize::from(number) - 1]);
+        records[at..at + RECORD].copy_from_slice(&record(number.into(), number.into(), 1, &[name]));
+    }
+    let bad = elsewhere(kind::DATA, "$Bad", 99, 1, 512);
+    records[8 * RECORD..9 * RECORD].copy_from_slice(&record(8, 8, 1, &[file_name(ROOT, "$BadClus"), bad]));
+    let mut bytes = volume(&records);
+    bytes.copy_within(TABLE..TABLE + 4 * RECORD, MIRROR);
+    bytes.copy_within(0..512, BACKUP);
+    bytes
+}
+
 fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.resize(bytes.len().next_multiple_of(8), 0);
     bytes
