@@ -29,7 +29,11 @@ impl<'n> Listing<'n> {
         match record {
             Some(record) if record.base.is_none() => {
                 let path = |name: &_| self.ntfs.tree.path(name);
-                self.ready.extend(entry::entries(self.ntfs, record, None, &path).into_iter().map(Ok));
+                let entries = entry::entries(self.ntfs, record, None, &path);
+                if let Some(lost) = &mut self.lost {
+                    lost.claim(&entries);
+                }
+                self.ready.extend(entries.into_iter().map(Ok));
             }
             Some(_) => {}
             None => self.ready.extend(damaged(self.ntfs, number).map(Err)),
@@ -47,7 +51,7 @@ impl Iterator for Listing<'_> {
             }
             match self.records.next() {
                 Some((number, record)) => self.table(number, record.as_ref()),
-                None => self.ready.extend(self.lost.take()?.entries().into_iter().map(Ok)),
+                None => self.ready.extend(self.lost.take()?.entries()),
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::bytes::{Fields, index};
 use crate::content::Content;
 use crate::fs::Origin;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 const LOG_FILE: u64 = 2;
 /// Pages before the log proper: two of restart areas, and copies of the last page (2; 32 since version 2.0).
@@ -176,10 +177,10 @@ impl<'c> Log<'c> {
     }
 
     /// A whole log record, which may go on in the pages that follow.
-    fn record(&self, lsn: u64, at: u64, within: usize, pages: &mut HashMap<u64, Bytes>) -> Option<Bytes> {
+    fn record(&self, lsn: u64, at: u64, within: usize, pages: &mut HashMap<u64, Rc<Bytes>>) -> Option<Bytes> {
         let mut read = |at: u64| match pages.get(&at) {
-            Some(page) => Some(page.clone()),
-            None => self.page(at).inspect(|page| _ = pages.insert(at, page.clone())),
+            Some(page) => Some(Rc::clone(page)),
+            None => self.page(at).map(Rc::new).inspect(|page| _ = pages.insert(at, Rc::clone(page))),
         };
         let page = read(at)?;
         let length = index(page.data.le32(within.checked_add(24)?)?.into()).checked_add(HEAD)?;

@@ -9,13 +9,16 @@ use super::slack;
 use super::tree::{FileName, MAX_DEPTH};
 use super::{Ntfs, log, times, usn};
 use crate::content::{Run, Stream};
+use crate::extent::{Extent, ExtentSet};
+use crate::fault::Fault;
 use crate::fs::{Entry, EntryKind, Origin, Recovered};
 use crate::time::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// More files than this are not taken from what is lost.
+/// More files than this are not taken from what is lost, nor more copies of records.
 const MAX_FINDS: usize = 1 << 20;
+const MAX_RECORDS: usize = 1 << 18;
 
 /// A trace of a file that the table does not list.
 #[derive(Clone, Debug)]
@@ -78,6 +81,12 @@ pub(super) struct Lost<'n, 'img> {
     /// Traces in the slack of records; taken when the table was read to its end.
     waiting: Vec<Find>,
     journal: Option<Stream>,
+    /// Where the content of the table's deleted files lies.
+    claimed: Vec<Extent>,
+    /// How many copies of records are kept.
+    copies: usize,
+    /// True where something was left out.
+    full: bool,
 }
 
 impl<'n, 'img> Lost<'n, 'img> {
@@ -91,7 +100,16 @@ impl<'n, 'img> Lost<'n, 'img> {
             indexes: Vec::new(),
             waiting: Vec::new(),
             journal: None,
+            claimed: Vec::new(),
+            copies: 0,
+            full: false,
         }
+    }
+
+    /// Notes where the table's deleted files have their content.
+    pub(super) fn claim(&mut self, entries: &[Entry]) {
+        let deleted = entries.iter().filter(|entry| !entry.allocated);
+        self.claimed.extend(deleted.flat_map(|entry| entry::stored(&entry.stream)));
     }
 
     /// Notes what a record of the table lists, and what lies behind it.
@@ -114,7 +132,7 @@ impl<'n, 'img> Lost<'n, 'img> {
                 _ => {}
             }
         }
-        if self.waiting.len() < MAX_FINDS {
+        if self.waiting.len() < MAX_RECORDS {
             self.waiting.extend(slack::of_record(self.ntfs, record));
         }
     }
@@ -128,9 +146,14 @@ impl<'n, 'img> Lost<'n, 'img> {
         let listed = find.reference.is_some_and(|reference| self.known.lists(reference));
         let content = find.record.as_ref().is_some_and(Record::has_content);
         let named = key.is_some_and(|key| self.known.names.contains(&key)) && !content;
-        if listed || named || self.finds.len() >= MAX_FINDS {
+        if listed || named {
             return;
         }
+        if self.finds.len() >= MAX_FINDS || self.copies >= MAX_RECORDS {
+            self.full = true;
+            return;
+        }
+        self.copies = self.copies.saturating_add(usize::from(find.record.is_some()));
         let same = find.reference.and_then(|r| self.by_reference.get(&r)).copied();
         let same = same.or_else(|| self.namesake(key?, find.reference, content));
         let row = same.unwrap_or(self.finds.len());
@@ -156,7 +179,7 @@ impl<'n, 'img> Lost<'n, 'img> {
     }
 
     /// Reads all structures that may hold traces, and lists what they give.
-    pub(super) fn entries(mut self) -> Vec<Entry> {
+    pub(super) fn entries(mut self) -> Vec<Result<Entry, Fault>> {
         log::read(&mut self);
         for find in std::mem::take(&mut self.waiting) {
             self.add(find);
@@ -169,7 +192,11 @@ impl<'n, 'img> Lost<'n, 'img> {
             usn::read(&mut self, journal);
         }
         let folders = self.folders();
-        self.finds.iter().flat_map(|find| listed(self.ntfs, find, &folders)).collect()
+        let claimed = ExtentSet::new(std::mem::take(&mut self.claimed));
+        let entries = self.finds.iter().flat_map(|find| listed(self.ntfs, find, &folders, &claimed));
+        let what = "more deleted files than can be kept are left behind by the table; the rest is not listed";
+        let full = self.full.then(|| Fault::new(self.ntfs.mft.view.absolute(0), "ntfs", what));
+        entries.map(Ok).chain(full.map(Err)).collect()
     }
 
     /// True where a file is listed by the table.
@@ -208,7 +235,7 @@ fn path(ntfs: &Ntfs<'_>, name: &FileName, folders: &HashMap<Reference, FileName>
     format!("{}/{}", ntfs.tree.directory_path(parent), parts.join("/"))
 }
 
-fn listed(ntfs: &Ntfs<'_>, find: &Find, folders: &HashMap<Reference, FileName>) -> Vec<Entry> {
+fn listed(ntfs: &Ntfs<'_>, find: &Find, folders: &HashMap<Reference, FileName>, claimed: &ExtentSet) -> Vec<Entry> {
     let path = |name: &FileName| path(ntfs, name, folders);
     let mut entries = match (&find.record, &find.name) {
         (Some(record), name) => entry::entries(ntfs, record, name.as_ref(), &path),
@@ -220,6 +247,10 @@ fn listed(ntfs: &Ntfs<'_>, find: &Find, folders: &HashMap<Reference, FileName>) 
         entry.times.dtime = find.dtime;
         entry.at = find.at;
         entry.remark(&find.note);
+        if entry.recovered == Some(Recovered::Intact) && entry::stored(&entry.stream).any(|e| claimed.touches(e)) {
+            entry.recovered = Some(Recovered::Partial);
+            entry.remark("another deleted file had the same clusters");
+        }
     }
     entries
 }

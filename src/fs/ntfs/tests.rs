@@ -195,6 +195,19 @@ fn what_stands_behind_a_record_is_its_former_owner() {
 }
 
 #[test]
+fn two_deleted_files_in_one_cluster_are_not_both_intact() {
+    let former = [file_name(ROOT, "former"), elsewhere(kind::DATA, "", 120, 1, 6)];
+    let later = [file_name(ROOT, "later"), elsewhere(kind::DATA, "", 120, 1, 9)];
+    let records = [
+        record_with(24, 2, 1, &[file_name(ROOT, "now"), resident(kind::DATA, "", b"x")], &former),
+        record(25, 2, 0, &later),
+    ];
+    let entries = listed(&volume(&table(&records)));
+    assert_eq!(at(&entries, "/later").0.recovered, Some(Recovered::Intact));
+    assert_eq!(at(&entries, "/former").0.recovered, Some(Recovered::Partial));
+}
+
+#[test]
 fn records_and_indexes_in_free_clusters_are_found() {
     let mut bytes = volume(&table(&[record(24, 2, 1, &[file_name(ROOT, "now")])]));
     let lost = record(24, 1, 1, &[file_name(ROOT, "lost"), resident(kind::DATA, "", b"still here")]);
