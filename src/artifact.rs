@@ -154,9 +154,9 @@ pub struct Artifact {
     /// Where the bytes lie in the evidence, in order. Of a member: where its holder's do, unless it is stored as such.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub extents: Vec<Span>,
-    /// For NTFS compression: bytes of a unit.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub lznt1_unit: Option<u64>,
+    /// How the bytes in its extents are stored, if not as they are.
+    #[serde(skip_serializing_if = "is_plain", default)]
+    pub codec: Codec,
     /// Bytes behind this offset read as zeros.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub valid: Option<u64>,
@@ -185,6 +185,10 @@ pub struct Artifact {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 const fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+fn is_plain(codec: &Codec) -> bool {
+    *codec == Codec::Plain
 }
 
 impl Artifact {
@@ -216,7 +220,7 @@ impl Artifact {
             inode: None,
             parent: None,
             extents: Vec::new(),
-            lznt1_unit: None,
+            codec: Codec::Plain,
             valid: None,
             target: None,
             properties: BTreeMap::new(),
@@ -301,10 +305,7 @@ impl Artifact {
         self.extents = spans.into_iter().map(|(offset, length)| Span { offset, length, certainty: None }).collect();
         if let Some(stream) = stream {
             self.valid = (stream.valid < stream.size).then_some(stream.valid);
-            self.lznt1_unit = match stream.codec {
-                Codec::Plain => None,
-                Codec::Lznt1 { unit } => Some(unit),
-            };
+            self.codec = stream.codec;
         }
     }
 
@@ -336,9 +337,8 @@ impl Artifact {
             Some(offset) => Run::Data(Extent::new(offset, span.length)),
             None => Run::Hole(span.length),
         };
-        let codec = self.lznt1_unit.map_or(Codec::Plain, |unit| Codec::Lznt1 { unit });
         let (size, valid) = (self.size, self.valid.unwrap_or(self.size));
-        Content::of(disk, Stream { size, runs: self.extents.iter().map(run).collect(), valid, codec })
+        Content::of(disk, Stream { size, runs: self.extents.iter().map(run).collect(), valid, codec: self.codec })
     }
 
     /// The last part of its path, or of its members.

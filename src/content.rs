@@ -4,12 +4,17 @@
 //! the decoded bytes of a container's member. Reading it never copies mapped bytes, even of a fragmented file, unless
 //! one piece is asked for.
 
+mod huffman;
 pub mod lznt1;
+pub mod lzx;
+pub mod wof;
+pub mod xpress;
 
 use crate::bytes::index;
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::View;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -43,7 +48,8 @@ impl Run {
 }
 
 /// How a stream's bytes are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// As they are.
     #[default]
@@ -52,6 +58,13 @@ pub enum Codec {
     Lznt1 {
         /// Bytes of a compression unit.
         unit: u64,
+    },
+    /// Chunks of the Windows Overlay Filter, behind a table of their places.
+    Wof {
+        /// How each chunk is compressed.
+        algorithm: wof::Algorithm,
+        /// Bytes that table and chunks take.
+        stored: u64,
     },
 }
 
@@ -322,6 +335,9 @@ fn stream_part<'a>(view: View<'a>, stream: &Stream, starts: &[u64], wanted: Exte
             Run::Data(extent) if extent.end() > view.size() => Err(short()),
             _ => Ok(zeros(wanted.len.min(run.len().saturating_sub(skip)))),
         };
+    }
+    if let Codec::Wof { algorithm, stored } = stream.codec {
+        return wof::chunk_part(view, stream, starts, (algorithm, stored), wanted).map(Cow::Owned);
     }
     if let Codec::Lznt1 { unit } = stream.codec {
         let first = wanted.start.checked_div(unit).unwrap_or(0).saturating_mul(unit);
