@@ -365,3 +365,26 @@ fn id_of(parts: &[&[u8]]) -> String {
     }
     crate::hash::hex(hasher.finalize().as_bytes().first_chunk::<10>().unwrap_or(&[0; 10]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::wof::Algorithm;
+
+    #[test]
+    fn compressed_content_is_derived_again() -> Result<(), Box<dyn std::error::Error>> {
+        // One chunk, stored: the table before it is empty.
+        let image = crate::image::raw::of_bytes(b"..hello")?;
+        let view = View::whole(image.as_ref());
+        let codec = Codec::Wof { algorithm: Algorithm::Lzx, stored: 5 };
+        let stream = Stream { size: 5, runs: vec![Run::Data(Extent::new(2, 5))], valid: 5, codec };
+        let mut item = Artifact::new(0, 0, "/a".to_owned(), Kind::File, 0);
+        item.size = stream.size;
+        item.set_place(&Content::new(view, &stream), Some(&stream));
+        let json = serde_json::to_string(&item)?;
+        assert!(json.contains(r#""codec":{"wof":{"algorithm":"lzx","stored":5}}"#), "{json}");
+        let again: Artifact = serde_json::from_str(&json)?;
+        assert_eq!(again.content(view).prefix(9).as_ref(), b"hello");
+        Ok(())
+    }
+}

@@ -55,22 +55,27 @@ pub(super) fn entries(
     }
     let mut entries: Vec<Entry> = Vec::new();
     for name in &names {
-        let path = path(name);
-        let path = if record.number == 5 { "/".to_owned() } else { path };
-        let mut named = Entry { name_times: times::of_name(name), ..draft.clone() };
-        named.contradictions = times::contradictions(&named.times, &named.name_times);
-        if name.name.ends_with(vss::STORE_NAME) {
-            named.remark("a volume shadow copy, which is not read");
-        }
-        if let Some(first) = entries.first() {
-            named.remark(&format!("another name of {}", first.path));
-        }
+        let path = if record.number == 5 { "/".to_owned() } else { path(name) };
+        let named = named(&draft, name, entries.first());
         entries.extend(at_path(ntfs, record, &path, &streams, &named));
         if streams.is_empty() && !record.directory && name.size > 0 && !record.in_use {
             lost_content(&mut entries, name.size);
         }
     }
     entries
+}
+
+/// The draft with what its name adds; `first` is the entry of the record's first name.
+fn named(draft: &Entry, name: &FileName, first: Option<&Entry>) -> Entry {
+    let mut named = Entry { name_times: times::of_name(name), ..draft.clone() };
+    named.contradictions = times::contradictions(&named.times, &named.name_times);
+    if name.name.ends_with(vss::STORE_NAME) {
+        named.remark("a volume shadow copy, which is not read");
+    }
+    if let Some(first) = first {
+        named.remark(&format!("another name of {}", first.path));
+    }
+    named
 }
 
 /// The entry for a path and those of its named streams.

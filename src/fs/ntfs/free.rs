@@ -42,6 +42,7 @@ fn starts(lost: &Lost<'_, '_>, piece: Extent, step: u64) -> Vec<u64> {
 fn take(lost: &mut Lost<'_, '_>, at: u64) -> Option<()> {
     let (view, boot) = (lost.ntfs.mft.view, lost.ntfs.mft.boot);
     let head = view.read(at, 4).ok()?;
+    lost.may_read(boot.index.max(boot.record)).then_some(())?;
     if head.as_ref() == b"INDX" {
         let raw = view.read(at, boot.index).ok()?;
         slack::of_block(lost, &raw, Origin::Unallocated, IN_FREE_INDEX, |within| at.saturating_add(within));

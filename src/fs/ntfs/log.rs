@@ -13,6 +13,7 @@ use super::replay::Replay;
 use crate::bytes::{Fields, index};
 use crate::content::Content;
 use crate::fs::Origin;
+use crate::fuel::Fuel;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -20,7 +21,7 @@ const LOG_FILE: u64 = 2;
 /// Pages before the log proper: two of restart areas, and copies of the last page (2; 32 since version 2.0).
 const COPIES: u64 = 34;
 /// More than this is not read.
-const MAX_LOG: u64 = 1 << 30;
+const MAX_LOG: u64 = 1 << 28;
 /// Length of a log record's own head, of the client's head, and of an LSN.
 const HEAD: usize = 48;
 const CLIENT: usize = 32;
@@ -157,9 +158,11 @@ impl<'c> Log<'c> {
             at = at.saturating_add(self.page);
         }
         let mut pages = HashMap::new();
+        // Records do not overlap, but for the copies of a page.
+        let mut fuel = Fuel::new(self.size.saturating_mul(2));
         found.into_iter().filter_map(move |(lsn, (at, within))| {
             pages.retain(|page: &u64, _| at.abs_diff(*page) <= self.page.saturating_mul(MAX_PAGES));
-            let bytes = self.record(lsn, at, within, &mut pages)?;
+            let bytes = self.record(lsn, (at, within), &mut pages, &mut fuel)?;
             step(&bytes, cluster)
         })
     }
@@ -177,7 +180,13 @@ impl<'c> Log<'c> {
     }
 
     /// A whole log record, which may go on in the pages that follow.
-    fn record(&self, lsn: u64, at: u64, within: usize, pages: &mut HashMap<u64, Rc<Bytes>>) -> Option<Bytes> {
+    fn record(
+        &self,
+        lsn: u64,
+        (at, within): (u64, usize),
+        pages: &mut HashMap<u64, Rc<Bytes>>,
+        fuel: &mut Fuel,
+    ) -> Option<Bytes> {
         let mut read = |at: u64| match pages.get(&at) {
             Some(page) => Some(Rc::clone(page)),
             None => self.page(at).map(Rc::new).inspect(|page| _ = pages.insert(at, Rc::clone(page))),
@@ -185,6 +194,7 @@ impl<'c> Log<'c> {
         let page = read(at)?;
         let length = index(page.data.le32(within.checked_add(24)?)?.into()).checked_add(HEAD)?;
         (length as u64 <= self.page.saturating_mul(MAX_PAGES)).then_some(())?;
+        fuel.burn(length as u64).ok()?;
         let mut bytes = page.part(within, length);
         let mut next = self.place(lsn).checked_sub(within as u64)?;
         while bytes.data.len() < length {

@@ -12,6 +12,7 @@ use crate::content::{Run, Stream};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::fs::{Entry, EntryKind, Origin, Recovered};
+use crate::fuel::Fuel;
 use crate::time::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -83,6 +84,8 @@ pub(super) struct Lost<'n, 'img> {
     journal: Option<Stream>,
     /// Where the content of the table's deleted files lies.
     claimed: Vec<Extent>,
+    /// Bytes of indexes and of the log of changes that may still be read: together no more than the volume has.
+    fuel: Fuel,
     /// How many copies of records are kept.
     copies: usize,
     /// True where something was left out.
@@ -101,6 +104,7 @@ impl<'n, 'img> Lost<'n, 'img> {
             waiting: Vec::new(),
             journal: None,
             claimed: Vec::new(),
+            fuel: Fuel::new(ntfs.mft.view.size()),
             copies: 0,
             full: false,
         }
@@ -135,6 +139,13 @@ impl<'n, 'img> Lost<'n, 'img> {
         if self.waiting.len() < MAX_RECORDS {
             self.waiting.extend(slack::of_record(self.ntfs, record));
         }
+    }
+
+    /// True where so many bytes may still be read; what is left out is told.
+    pub(super) fn may_read(&mut self, bytes: u64) -> bool {
+        let may = self.fuel.burn(bytes).is_ok();
+        self.full |= !may;
+        may
     }
 
     /// Takes a trace, unless the table or an earlier one tells the same.
@@ -194,7 +205,7 @@ impl<'n, 'img> Lost<'n, 'img> {
         let folders = self.folders();
         let claimed = ExtentSet::new(std::mem::take(&mut self.claimed));
         let entries = self.finds.iter().flat_map(|find| listed(self.ntfs, find, &folders, &claimed));
-        let what = "more deleted files than can be kept are left behind by the table; the rest is not listed";
+        let what = "not all that the table lost is listed: it is more than is read or kept";
         let full = self.full.then(|| Fault::new(self.ntfs.mft.view.absolute(0), "ntfs", what));
         entries.map(Ok).chain(full.map(Err)).collect()
     }

@@ -14,6 +14,8 @@ use crate::fs::{Origin, Recovered};
 
 /// A directory larger than this is a lie.
 const MAX_INDEX: u64 = 1 << 32;
+/// No more run lists than this are looked at behind one record.
+const MAX_RUN_LISTS: usize = 16;
 const IN_RECORD: &str = "found behind the used part of MFT record";
 const IN_INDEX: &str = "found in a directory's index, behind or between its entries";
 
@@ -51,11 +53,9 @@ fn attribute_of(record: &Record, hit: &Hit) -> Option<usize> {
 /// A run list behind the used part whose clusters are all free: content of the record's former owner.
 fn former_content(ntfs: &Ntfs<'_>, record: &Record, from: usize) -> Option<usize> {
     let end = record.slack().0.len();
-    let whole = |at: &usize| {
-        let data = record.attribute_at(*at).filter(|a| a.kind == kind::DATA && !a.is_resident());
-        data.and_then(|a| whole_run_list(ntfs, &a)).is_some()
-    };
-    (from..end).step_by(8).find(whole)
+    let data = |at: usize| record.attribute_at(at).filter(|a| a.kind == kind::DATA && !a.is_resident());
+    let mut found = (from..end).step_by(8).filter_map(data).take(MAX_RUN_LISTS);
+    found.find(|data| whole_run_list(ntfs, data).is_some()).map(|data| data.at)
 }
 
 fn whole_run_list(ntfs: &Ntfs<'_>, data: &Attribute<'_>) -> Option<()> {
@@ -76,7 +76,7 @@ pub(super) fn of_index(lost: &mut Lost<'_, '_>, runs: Vec<Run>) {
     let blocks = size.checked_div(width).unwrap_or(0);
     for at in (0..blocks).map(|number| number.saturating_mul(width)) {
         let place = |at: u64| content.locate(at).map(|at| at.saturating_sub(view.extent().start));
-        if place(at).is_some() {
+        if place(at).is_some() && lost.may_read(width) {
             let block = content.slice(at, width);
             let raw = block.prefix(width);
             of_block(lost, &raw, Origin::Slack, IN_INDEX, |within| place(at.saturating_add(within)).unwrap_or(0));

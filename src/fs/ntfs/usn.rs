@@ -55,7 +55,7 @@ pub(super) fn read(lost: &mut Lost<'_, '_>, journal: Stream) {
     let end = journal.size.min(at.saturating_add(MAX_LOG));
     let content = Content::of(view, journal);
     let (mut rows, mut order): (HashMap<Reference, History>, Vec<Reference>) = (HashMap::new(), Vec::new());
-    while at < end {
+    while at < end && lost.may_read(PIECE.min(end.saturating_sub(at))) {
         let piece = content.slice(at, PIECE.min(end.saturating_sub(at)));
         for (within, change) in changes(&piece.prefix(PIECE), lost.ntfs.mft.len()) {
             if !lost.lists(change.file) {
