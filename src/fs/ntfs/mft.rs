@@ -34,18 +34,17 @@ impl<'img> Mft<'img> {
         };
         let (own, mirror) = (first(boot.mft), first(boot.mirror));
         let sound = |record: &Option<Record>| record.as_ref().is_some_and(|r| r.sound);
-        let record = if own.is_some() && (sound(&own) || !sound(&mirror)) {
-            own
-        } else {
-            let what = "the first MFT record is damaged; its mirror is used";
-            mft.faults.push(Fault::new(view.absolute(at(boot.mft)), "ntfs", what));
-            mirror
-        };
-        let record = record.ok_or_else(|| {
+        let own = own.filter(|own| own.sound || !sound(&mirror));
+        if own.is_some_and(|own| mft.adopt(&own).is_ok()) {
+            return Ok(mft);
+        }
+        let what = "the first MFT record is damaged; its mirror is used";
+        mft.faults.push(Fault::new(view.absolute(at(boot.mft)), "ntfs", what));
+        let mirror = mirror.ok_or_else(|| {
             let what = "neither the first MFT record nor its mirror can be read";
             Fault::new(view.absolute(at(boot.mft)), "ntfs", what)
         })?;
-        mft.adopt(&record)?;
+        mft.adopt(&mirror)?;
         Ok(mft)
     }
 

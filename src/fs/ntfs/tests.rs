@@ -245,6 +245,15 @@ fn the_log_of_changes_names_what_is_gone() {
 }
 
 #[test]
+fn the_mirror_helps_where_the_first_record_has_no_run_list() {
+    let mut bytes = sound();
+    // The attribute's type becomes another.
+    bytes[TABLE + 56] = 0x70;
+    let entries = listed(&bytes);
+    assert!(at(&entries, "/$Volume").0.allocated);
+}
+
+#[test]
 fn a_bad_record_is_read_with_a_fault() {
     let mut bad = record(24, 1, 1, &[file_name(ROOT, "a"), resident(kind::DATA, "", b"text")]);
     bad[..4].copy_from_slice(b"BAAD");
