@@ -87,6 +87,32 @@ impl Stream {
         Self { size, runs, valid: size, codec: Codec::Plain }
     }
 
+    /// Where `range` of it lies in the image, in order: `(offset, length)`, the offset `None` for a hole. Of what is
+    /// stored in another form, where all of that lies.
+    pub fn extents(&self, view: View<'_>, range: Extent) -> Vec<(Option<u64>, u64)> {
+        let mut out: Vec<(Option<u64>, u64)> = Vec::with_capacity(self.runs.len());
+        let mut at = 0u64;
+        let plain = self.codec == Codec::Plain;
+        for run in &self.runs {
+            let here = Extent::new(at, run.len());
+            at = here.end();
+            let wanted = if plain { here.intersect(range) } else { here };
+            let skip = wanted.start.saturating_sub(here.start);
+            if wanted.is_empty() {
+                continue;
+            }
+            let start = match run {
+                Run::Data(extent) => Some(view.absolute(extent.start).saturating_add(skip)),
+                Run::Hole(_) => None,
+            };
+            match out.last_mut() {
+                Some((last, len)) if follows(*last, *len, start) => *len = len.saturating_add(wanted.len),
+                _ => out.push((start, wanted.len)),
+            }
+        }
+        out
+    }
+
     /// The allocated bytes behind `size` (and behind `valid`), relative to the view: slack.
     pub fn slack(&self) -> Vec<Extent> {
         if self.codec != Codec::Plain {
@@ -235,27 +261,7 @@ impl<'a> Content<'a> {
     /// streams it is where the compressed bytes lie. `None` for decoded bytes.
     pub fn extents(&self) -> Option<Vec<(Option<u64>, u64)>> {
         let Source::Runs { view, stream, .. } = &self.source else { return None };
-        let mut out: Vec<(Option<u64>, u64)> = Vec::new();
-        let mut at = 0u64;
-        let plain = stream.codec == Codec::Plain;
-        for run in &stream.runs {
-            let here = Extent::new(at, run.len());
-            at = here.end();
-            let wanted = if plain { here.intersect(self.range) } else { here };
-            let skip = wanted.start.saturating_sub(here.start);
-            if wanted.is_empty() {
-                continue;
-            }
-            let start = match run {
-                Run::Data(extent) => Some(view.absolute(extent.start).saturating_add(skip)),
-                Run::Hole(_) => None,
-            };
-            match out.last_mut() {
-                Some((last, len)) if follows(*last, *len, start) => *len = len.saturating_add(wanted.len),
-                _ => out.push((start, wanted.len)),
-            }
-        }
-        Some(out)
+        Some(stream.extents(*view, self.range))
     }
 
     /// A reader that can seek; a fault is an error of kind `InvalidData`.
