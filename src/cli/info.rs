@@ -85,6 +85,8 @@ fn list(disk: View<'_>, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+const BLANKS: &str = "              ";
+
 fn list_entry(out: &mut impl Write, as_json: bool, volume: u32, view: View<'_>, entry: &Entry) -> std::io::Result<()> {
     let extents = entry.stream.extents(view, Extent::new(0, entry.stream.size));
     if as_json {
@@ -97,8 +99,15 @@ fn list_entry(out: &mut impl Write, as_json: bool, volume: u32, view: View<'_>, 
             "size": entry.stream.size, "path": entry.path, "extents": extents}),
         );
     }
-    let mark = if entry.allocated { ' ' } else { '-' };
-    write!(out, "vol{volume} {mark} {:<14} {:>12} {}", entry.inode, entry.stream.size, printable(&entry.path))?;
+    let mark = if entry.allocated { " " } else { "-" };
+    let size = entry.stream.size.to_string();
+    let pad = |text: &str, width: usize| BLANKS.get(..width.saturating_sub(text.len())).unwrap_or_default();
+    let (inode, path) = (&entry.inode, printable(&entry.path));
+    for piece in
+        ["vol", &volume.to_string(), " ", mark, " ", inode, pad(inode, 14), " ", pad(&size, 12), &size, " ", &path]
+    {
+        out.write_all(piece.as_bytes())?;
+    }
     for (offset, length) in extents {
         match offset {
             Some(at) => write!(out, " {at}+{length}")?,
