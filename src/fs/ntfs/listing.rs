@@ -2,6 +2,7 @@
 
 use super::lost::Lost;
 use super::record::Record;
+use super::tree::ORPHANS;
 use super::{Ntfs, entry};
 use crate::fault::Fault;
 use crate::fs::Entry;
@@ -13,12 +14,17 @@ pub(super) struct Listing<'n> {
     records: Box<dyn Iterator<Item = (u64, Option<Record>)> + 'n>,
     lost: Option<Lost<'n, 'n>>,
     ready: VecDeque<Result<Entry, Fault>>,
+    /// Deleted records whose directory the table no longer has: what was lost may tell it.
+    adrift: Vec<Record>,
 }
+
+/// More records than this are not kept waiting for their directory.
+const MAX_ADRIFT: usize = 1 << 18;
 
 impl<'n> Listing<'n> {
     pub(super) fn new(ntfs: &'n Ntfs<'n>) -> Self {
         let records = Box::new(ntfs.mft.records());
-        Self { ntfs, records, lost: Some(Lost::new(ntfs)), ready: VecDeque::new() }
+        Self { ntfs, records, lost: Some(Lost::new(ntfs)), ready: VecDeque::new(), adrift: Vec::new() }
     }
 
     /// What a record of the table gives.
@@ -32,6 +38,10 @@ impl<'n> Listing<'n> {
                 let entries = entry::entries(self.ntfs, record, None, &path);
                 if let Some(lost) = &mut self.lost {
                     lost.claim(&entries);
+                }
+                let orphan = |entry: &Entry| !entry.allocated && entry.path.starts_with(ORPHANS);
+                if self.adrift.len() < MAX_ADRIFT && entries.iter().any(orphan) {
+                    return self.adrift.push(record.clone());
                 }
                 self.ready.extend(entries.into_iter().map(Ok));
             }
@@ -51,7 +61,7 @@ impl Iterator for Listing<'_> {
             }
             match self.records.next() {
                 Some((number, record)) => self.table(number, record.as_ref()),
-                None => self.ready.extend(self.lost.take()?.entries()),
+                None => self.ready.extend(self.lost.take()?.entries(&std::mem::take(&mut self.adrift))),
             }
         }
     }

@@ -189,8 +189,9 @@ impl<'n, 'img> Lost<'n, 'img> {
         (!other && !twice).then_some(row)
     }
 
-    /// Reads all structures that may hold traces, and lists what they give.
-    pub(super) fn entries(mut self) -> Vec<Result<Entry, Fault>> {
+    /// Reads all structures that may hold traces, and lists what they give, behind the records that are `adrift`: those
+    /// find their path through directories that are lost.
+    pub(super) fn entries(mut self, adrift: &[Record]) -> Vec<Result<Entry, Fault>> {
         log::read(&mut self);
         for find in std::mem::take(&mut self.waiting) {
             self.add(find);
@@ -207,7 +208,9 @@ impl<'n, 'img> Lost<'n, 'img> {
         let entries = self.finds.iter().flat_map(|find| listed(self.ntfs, find, &folders, &claimed));
         let what = "not all that the table lost is listed: it is more than is read or kept";
         let full = self.full.then(|| Fault::new(self.ntfs.mft.view.absolute(0), "ntfs", what));
-        entries.map(Ok).chain(full.map(Err)).collect()
+        let through = |name: &FileName| path(self.ntfs, name, &folders);
+        let adrift = adrift.iter().flat_map(|record| entry::entries(self.ntfs, record, None, &through));
+        adrift.chain(entries).map(Ok).chain(full.map(Err)).collect()
     }
 
     /// True where a file is listed by the table.

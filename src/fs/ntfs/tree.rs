@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where The Sleuth Kit lists what has lost its directory, and so do we.
-const ORPHANS: &str = "/$OrphanFiles";
+pub(super) const ORPHANS: &str = "/$OrphanFiles";
 const ROOT: u64 = 5;
 /// Deeper than any path that Windows can make; a longer chain of parents is a circle.
 pub(super) const MAX_DEPTH: usize = 1024;
