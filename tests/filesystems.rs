@@ -6,7 +6,7 @@
 mod common;
 
 use common::truth::{Row, last, listing, same_content, same_path, truth};
-use common::{corpus_images as corpus, unpacked};
+use common::{corpus, unpacked};
 use evidex::content::Content;
 use evidex::fs::{EntryKind, claims};
 use evidex::image::{Image, View, open};
@@ -133,7 +133,7 @@ fn registered(name: &str) -> bool {
 
 #[test]
 fn listings_agree_with_the_truth() {
-    let Some(folder) = corpus() else { return };
+    let Some(folder) = corpus("images") else { return };
     let mut failures = Vec::new();
     println!(
         "{:38} {:18} {:>17} {:>17} {:>6} {:>5}",
@@ -202,7 +202,7 @@ fn overrule(files: &mut [Row], key: &Path) {
 
 #[test]
 fn damaged_images_end_without_a_panic() {
-    let Some(folder) = corpus() else { return };
+    let Some(folder) = corpus("images") else { return };
     for group in
         ["adversarial-ext", "adversarial-fat", "fs-ident", "pt-ident", "adversarial-exfat", "adversarial-btrfs"]
     {

@@ -8,7 +8,7 @@
 mod common;
 
 use common::truth::{Row, listing, same_content, same_path, sleuthkit, truth};
-use common::{corpus_images, unpacked};
+use common::{corpus, unpacked};
 use evidex::fs::EntryKind;
 use evidex::image::{View, open};
 use evidex::volume::{VolumeKind, divide};
@@ -63,7 +63,7 @@ fn image(folder: &Path, name: &str) -> Option<tempfile::NamedTempFile> {
 
 #[test]
 fn the_authors_keys_are_met() {
-    let Some(folder) = corpus_images() else { return };
+    let Some(folder) = corpus("images") else { return };
     let mut failures = Vec::new();
     println!("{:28} {:>22} {:>22} {:>22}", "", "key", "evidex", "The Sleuth Kit");
     println!(

@@ -216,17 +216,6 @@ pub fn corpus(folder: &str) -> Option<PathBuf> {
     None
 }
 
-/// The corpus' folder of images: beside the project, or where `EVIDEX_CORPUS` says. Without it, says so.
-pub fn corpus_images() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    let folder = std::env::var_os("EVIDEX_CORPUS").map_or_else(beside, PathBuf::from).join("images");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("left out: no corpus at {} (set EVIDEX_CORPUS)", folder.display());
-    None
-}
-
 /// Copies what is no zeros: the images are sparse.
 fn copy_sparse(mut from: impl Read, to: &mut File) {
     let mut block = vec![0u8; 1 << 16];

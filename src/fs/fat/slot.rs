@@ -35,6 +35,8 @@ pub(super) struct Slot {
     pub(super) note: Option<String>,
     /// Its long name's checksum vouches for its name.
     pub(super) restored: bool,
+    /// Times that are none.
+    pub(super) contradictions: Vec<String>,
 }
 
 impl Slot {
@@ -159,6 +161,7 @@ fn short_slot(b: &[u8], at: u64, wide: bool) -> Option<Slot> {
         size: b.le32(28)?,                                      // DIR_FileSize
         times: times(b)?,
         restored: false,
+        contradictions: impossible_times(b),
         note: deleted.then(|| "the first letter of its name is lost".to_owned()),
     };
     if slot.is_label() {
@@ -174,6 +177,18 @@ fn times(b: &[u8]) -> Option<Times> {
         mtime: Timestamp::dos(b.le16(24)?, b.le16(22)?),                   // DIR_WrtDate, DIR_WrtTime
         ..Times::default()
     })
+}
+
+/// Times whose bits are no date or no time of day. A date of zero is "not set".
+fn impossible_times(b: &[u8]) -> Vec<String> {
+    let fields = [("creation", 16usize, Some(14usize)), ("last access", 18, None), ("last change", 24, Some(22))];
+    let impossible = |(name, date, time): (&str, usize, Option<usize>)| {
+        let date = b.le16(date)?;
+        let time = time.map_or(Some(0), |at| b.le16(at))?;
+        let none = date != 0 && Timestamp::dos(date, time).is_none();
+        none.then(|| format!("the time of {name} (date {date:#06x}, time {time:#06x}) cannot be"))
+    };
+    fields.into_iter().filter_map(impossible).collect()
 }
 
 /// Puts the long name in the place of the short one where it belongs to it.
