@@ -154,9 +154,9 @@ pub struct Artifact {
     /// Where the bytes lie in the evidence, in order. Of a member: where its holder's do, unless it is stored as such.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub extents: Vec<Span>,
-    /// For NTFS compression: bytes of a unit.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub lznt1_unit: Option<u64>,
+    /// How the bytes in its extents are stored, if not as they are.
+    #[serde(skip_serializing_if = "is_plain", default)]
+    pub codec: Codec,
     /// Bytes behind this offset read as zeros.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub valid: Option<u64>,
@@ -185,6 +185,10 @@ pub struct Artifact {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 const fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+fn is_plain(codec: &Codec) -> bool {
+    *codec == Codec::Plain
 }
 
 impl Artifact {
@@ -216,7 +220,7 @@ impl Artifact {
             inode: None,
             parent: None,
             extents: Vec::new(),
-            lznt1_unit: None,
+            codec: Codec::Plain,
             valid: None,
             target: None,
             properties: BTreeMap::new(),
@@ -301,10 +305,7 @@ impl Artifact {
         self.extents = spans.into_iter().map(|(offset, length)| Span { offset, length, certainty: None }).collect();
         if let Some(stream) = stream {
             self.valid = (stream.valid < stream.size).then_some(stream.valid);
-            self.lznt1_unit = match stream.codec {
-                Codec::Plain => None,
-                Codec::Lznt1 { unit } => Some(unit),
-            };
+            self.codec = stream.codec;
         }
     }
 
@@ -336,9 +337,8 @@ impl Artifact {
             Some(offset) => Run::Data(Extent::new(offset, span.length)),
             None => Run::Hole(span.length),
         };
-        let codec = self.lznt1_unit.map_or(Codec::Plain, |unit| Codec::Lznt1 { unit });
         let (size, valid) = (self.size, self.valid.unwrap_or(self.size));
-        Content::of(disk, Stream { size, runs: self.extents.iter().map(run).collect(), valid, codec })
+        Content::of(disk, Stream { size, runs: self.extents.iter().map(run).collect(), valid, codec: self.codec })
     }
 
     /// The last part of its path, or of its members.
@@ -364,4 +364,27 @@ fn id_of(parts: &[&[u8]]) -> String {
         hasher.update(part);
     }
     crate::hash::hex(hasher.finalize().as_bytes().first_chunk::<10>().unwrap_or(&[0; 10]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::wof::Algorithm;
+
+    #[test]
+    fn compressed_content_is_derived_again() -> Result<(), Box<dyn std::error::Error>> {
+        // One chunk, stored: the table before it is empty.
+        let image = crate::image::raw::of_bytes(b"..hello")?;
+        let view = View::whole(image.as_ref());
+        let codec = Codec::Wof { algorithm: Algorithm::Lzx, stored: 5 };
+        let stream = Stream { size: 5, runs: vec![Run::Data(Extent::new(2, 5))], valid: 5, codec };
+        let mut item = Artifact::new(0, 0, "/a".to_owned(), Kind::File, 0);
+        item.size = stream.size;
+        item.set_place(&Content::new(view, &stream), Some(&stream));
+        let json = serde_json::to_string(&item)?;
+        assert!(json.contains(r#""codec":{"wof":{"algorithm":"lzx","stored":5}}"#), "{json}");
+        let again: Artifact = serde_json::from_str(&json)?;
+        assert_eq!(again.content(view).prefix(9).as_ref(), b"hello");
+        Ok(())
+    }
 }

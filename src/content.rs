@@ -4,12 +4,17 @@
 //! the decoded bytes of a container's member. Reading it never copies mapped bytes, even of a fragmented file, unless
 //! one piece is asked for.
 
+mod huffman;
 pub mod lznt1;
+pub mod lzx;
+pub mod wof;
+pub mod xpress;
 
 use crate::bytes::index;
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::View;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -43,7 +48,8 @@ impl Run {
 }
 
 /// How a stream's bytes are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// As they are.
     #[default]
@@ -52,6 +58,13 @@ pub enum Codec {
     Lznt1 {
         /// Bytes of a compression unit.
         unit: u64,
+    },
+    /// Chunks of the Windows Overlay Filter, behind a table of their places.
+    Wof {
+        /// How each chunk is compressed.
+        algorithm: wof::Algorithm,
+        /// Bytes that table and chunks take.
+        stored: u64,
     },
 }
 
@@ -72,6 +85,32 @@ impl Stream {
     /// An uncompressed stream that is valid to its end.
     pub const fn plain(runs: Vec<Run>, size: u64) -> Self {
         Self { size, runs, valid: size, codec: Codec::Plain }
+    }
+
+    /// Where `range` of it lies in the image, in order: `(offset, length)`, the offset `None` for a hole. Of what is
+    /// stored in another form, where all of that lies.
+    pub fn extents(&self, view: View<'_>, range: Extent) -> Vec<(Option<u64>, u64)> {
+        let mut out: Vec<(Option<u64>, u64)> = Vec::with_capacity(self.runs.len());
+        let mut at = 0u64;
+        let plain = self.codec == Codec::Plain;
+        for run in &self.runs {
+            let here = Extent::new(at, run.len());
+            at = here.end();
+            let wanted = if plain { here.intersect(range) } else { here };
+            let skip = wanted.start.saturating_sub(here.start);
+            if wanted.is_empty() {
+                continue;
+            }
+            let start = match run {
+                Run::Data(extent) => Some(view.absolute(extent.start).saturating_add(skip)),
+                Run::Hole(_) => None,
+            };
+            match out.last_mut() {
+                Some((last, len)) if follows(*last, *len, start) => *len = len.saturating_add(wanted.len),
+                _ => out.push((start, wanted.len)),
+            }
+        }
+        out
     }
 
     /// The allocated bytes behind `size` (and behind `valid`), relative to the view: slack.
@@ -222,27 +261,7 @@ impl<'a> Content<'a> {
     /// streams it is where the compressed bytes lie. `None` for decoded bytes.
     pub fn extents(&self) -> Option<Vec<(Option<u64>, u64)>> {
         let Source::Runs { view, stream, .. } = &self.source else { return None };
-        let mut out: Vec<(Option<u64>, u64)> = Vec::new();
-        let mut at = 0u64;
-        let plain = stream.codec == Codec::Plain;
-        for run in &stream.runs {
-            let here = Extent::new(at, run.len());
-            at = here.end();
-            let wanted = if plain { here.intersect(self.range) } else { here };
-            let skip = wanted.start.saturating_sub(here.start);
-            if wanted.is_empty() {
-                continue;
-            }
-            let start = match run {
-                Run::Data(extent) => Some(view.absolute(extent.start).saturating_add(skip)),
-                Run::Hole(_) => None,
-            };
-            match out.last_mut() {
-                Some((last, len)) if follows(*last, *len, start) => *len = len.saturating_add(wanted.len),
-                _ => out.push((start, wanted.len)),
-            }
-        }
-        Some(out)
+        Some(stream.extents(*view, self.range))
     }
 
     /// A reader that can seek; a fault is an error of kind `InvalidData`.
@@ -322,6 +341,9 @@ fn stream_part<'a>(view: View<'a>, stream: &Stream, starts: &[u64], wanted: Exte
             Run::Data(extent) if extent.end() > view.size() => Err(short()),
             _ => Ok(zeros(wanted.len.min(run.len().saturating_sub(skip)))),
         };
+    }
+    if let Codec::Wof { algorithm, stored } = stream.codec {
+        return wof::chunk_part(view, stream, starts, (algorithm, stored), wanted).map(Cow::Owned);
     }
     if let Codec::Lznt1 { unit } = stream.codec {
         let first = wanted.start.checked_div(unit).unwrap_or(0).saturating_mul(unit);

@@ -243,17 +243,31 @@ pub trait FileSystem: Send + Sync {
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_>;
 }
 
-/// All entries of a file system, their verdicts completed by what only all of them together tell, and what could not be
-/// read.
-pub fn entries(file_system: &dyn FileSystem) -> (Vec<Entry>, Vec<Fault>) {
-    let (mut entries, mut faults) = (Vec::new(), Vec::new());
+/// Gives every entry of a file system to `each`: live ones as they come, then the deleted ones, their verdicts completed
+/// by what only all of them together tell. What cannot be read is given as a fault.
+pub fn list(file_system: &dyn FileSystem, each: &mut dyn FnMut(Result<Entry, Fault>)) {
+    let (mut deleted, mut live) = (Vec::new(), verdict::Live::default());
     for entry in file_system.entries() {
         match entry {
-            Ok(entry) => entries.push(entry),
-            Err(fault) => faults.push(fault),
+            Ok(entry) if !entry.allocated => deleted.push(entry),
+            Ok(entry) => {
+                live.take(&entry);
+                each(Ok(entry));
+            }
+            fault => each(fault),
         }
     }
-    verdict::settle(&mut entries);
+    verdict::settle(&mut deleted, live, || file_system.entries().flatten().filter(|entry| entry.allocated));
+    deleted.into_iter().for_each(|entry| each(Ok(entry)));
+}
+
+/// The same, collected: entries, and what could not be read.
+pub fn entries(file_system: &dyn FileSystem) -> (Vec<Entry>, Vec<Fault>) {
+    let (mut entries, mut faults) = (Vec::new(), Vec::new());
+    list(file_system, &mut |entry| match entry {
+        Ok(entry) => entries.push(entry),
+        Err(fault) => faults.push(fault),
+    });
     (entries, faults)
 }
 

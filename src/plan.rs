@@ -6,7 +6,7 @@
 use crate::content::{Codec, Run};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
-use crate::fs::{Anomaly, Entry, EntryKind, Facts};
+use crate::fs::{Anomaly, Entry, EntryKind, Facts, FileSystem};
 use crate::image::View;
 use crate::volume::{self, Layout, Volume, VolumeKind};
 use serde::{Deserialize, Serialize};
@@ -209,9 +209,7 @@ impl Draft {
             }
             return self.add_windows(row, &[volume.extent]);
         };
-        let (entries, lost) = crate::fs::entries(file_system.as_ref());
-        self.faults.extend(lost);
-        self.add_entries(row, view, entries);
+        self.add_entries(row, view, file_system.as_ref());
         let (mut free, mut lost) = (Vec::new(), Vec::new());
         for extent in file_system.unallocated() {
             match extent {
@@ -249,9 +247,13 @@ impl Draft {
         self.units.push(Unit { volume: row, start: anomaly.sign.at, task: Task::Anomaly(Box::new(anomaly)) });
     }
 
-    fn add_entries(&mut self, row: usize, view: View<'_>, entries: Vec<Entry>) {
+    fn add_entries(&mut self, row: usize, view: View<'_>, file_system: &dyn FileSystem) {
         let (mut content, mut slack) = (Vec::new(), Vec::new());
-        for entry in entries {
+        crate::fs::list(file_system, &mut |entry| {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(fault) => return self.faults.push(fault),
+            };
             if entry.allocated && entry.kind != EntryKind::Directory {
                 slack.extend(entry.stream.slack().into_iter().map(|e| view.sub(e).extent()));
                 content.extend(content_extents(&entry).map(|e| view.sub(e).extent()));
@@ -262,7 +264,7 @@ impl Draft {
             });
             let start = view.absolute(first.unwrap_or(entry.at));
             self.units.push(Unit { volume: row, start, task: Task::Entry(Box::new(entry)) });
-        }
+        });
         self.content.push(ExtentSet::new(content));
         self.slack.push(ExtentSet::new(slack));
     }

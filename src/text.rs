@@ -120,7 +120,8 @@ fn is_unsafe(c: char) -> bool {
 
 /// Text from evidence, fit for a terminal: control characters and bidirectional overrides as `\u{XX}`.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    let plain = |b: &u8| (0x20..0x7f).contains(b);
+    if text.as_bytes().iter().all(plain) || !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());

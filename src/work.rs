@@ -82,7 +82,7 @@ pub struct Done {
     pub texts: Vec<TextPart>,
 }
 
-/// Where deleted files that are still whole begin, and how many bytes lie there in one piece.
+/// Where deleted files begin whose content is given, and how many bytes lie there in one piece.
 pub type Named = HashMap<u64, u64>;
 
 /// What all units of one image share.
@@ -104,7 +104,8 @@ impl<'a> Worker<'a> {
         let (mut named, mut extents) = (Named::new(), Vec::new());
         for unit in units {
             let Task::Entry(entry) = &unit.task else { continue };
-            if entry.allocated || entry.recovered != Some(Recovered::Intact) {
+            let given = entry.recovered == Some(Recovered::Intact) || is_placed(entry);
+            if entry.allocated || !given {
                 continue;
             }
             let base = volumes.get(unit.volume).map_or(0, |f| f.volume.extent.start);

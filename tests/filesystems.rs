@@ -5,15 +5,13 @@
 
 mod common;
 
-use common::{corpus_images as corpus, unpacked};
+use common::truth::{Row, last, listing, same_content, same_path, truth};
+use common::{corpus, unpacked};
 use evidex::content::Content;
-use evidex::fs::{Entry, EntryKind, Origin, claims, entries};
+use evidex::fs::{EntryKind, claims};
 use evidex::image::{Image, View, open};
-use evidex::volume::{VolumeKind, divide};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use evidex::volume::divide;
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -65,71 +63,6 @@ const LEFT_OUT: &[(&str, &str, &str)] = &[
     ),
     ("msuhanov/exfat_win.raw", "/$OrphanFiles/$EMPTY_VOLUME_LABEL", "a deleted label, which is no file"),
 ];
-
-/// One file of a truth or of a listing.
-#[derive(Clone, Debug)]
-struct Row {
-    path: String,
-    size: u64,
-    hashes: Vec<String>,
-    deleted: bool,
-    orphan: bool,
-    recoverable: bool,
-    volume: u64,
-    /// Found where The Sleuth Kit does not look: journals, slack, free space.
-    won: bool,
-}
-
-fn truth(path: &Path) -> (Vec<Row>, Vec<Row>) {
-    let json: Value = serde_json::from_reader(File::open(path).expect("a truth file")).expect("a truth file is JSON");
-    let rows = json.as_array().or_else(|| json["files"].as_array()).cloned().unwrap_or_default();
-    let scored =
-        |row: &&Value| matches!(row["kind"].as_str(), None | Some("file")) && row["metafile"].as_bool() != Some(true);
-    let (files, others): (Vec<&Value>, Vec<&Value>) = rows.iter().partition(scored);
-    let parse = |rows: Vec<&Value>| rows.into_iter().map(truth_row).collect();
-    (parse(files), parse(others))
-}
-
-fn truth_row(row: &Value) -> Row {
-    let hash = row["sha256"].as_str().into_iter();
-    let others = row["sha256_alt"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let content = row["content"].as_str();
-    let recoverable = matches!(content, None | Some("intact-blocks-unallocated" | "resident-intact" | "documented"));
-    Row {
-        path: row["path"].as_str().expect("a truth row has a path").to_owned(),
-        size: row["size"].as_u64().unwrap_or(0),
-        hashes: hash.chain(others).map(str::to_lowercase).collect(),
-        deleted: row["status"].as_str() == Some("deleted"),
-        orphan: row["orphan"].as_bool() == Some(true),
-        recoverable,
-        volume: row["volume_offset"].as_u64().unwrap_or(0),
-        won: false,
-    }
-}
-
-fn last(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// The same path, where a lost first letter of a deleted file's name may be any.
-fn same_path(truth: &Row, listed: &Row) -> bool {
-    if truth.volume != listed.volume {
-        return false;
-    }
-    if truth.path == listed.path || (truth.orphan && last(&truth.path) == last(&listed.path)) {
-        return true;
-    }
-    let wild = |a: &str, b: &str| {
-        let lost = |part: &str| part.starts_with(['_', '?', '\u{fffd}']);
-        a == b || ((lost(a) || lost(b)) && a.chars().skip(1).eq(b.chars().skip(1)))
-    };
-    let (a, b): (Vec<_>, Vec<_>) = (truth.path.split('/').collect(), listed.path.split('/').collect());
-    truth.deleted && a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| wild(a, b))
-}
-
-fn same_content(truth: &Row, listed: &Row) -> bool {
-    truth.size == listed.size && listed.hashes.iter().any(|hash| truth.hashes.contains(hash))
-}
 
 /// What was compared, for one status.
 #[derive(Debug, Default)]
@@ -194,50 +127,13 @@ fn score(truth: &[&Row], listed: &[&Row], neutral: &[&Row]) -> Score {
     score
 }
 
-fn sha256(volume: View<'_>, entry: &Entry) -> Option<String> {
-    let content = Content::new(volume, &entry.stream);
-    let mut hash = Sha256::new();
-    for part in content.parts() {
-        hash.update(&part.ok()?);
-    }
-    Some(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
-}
-
-/// Everything that the surest file system of each volume lists.
-fn listing(image: &dyn Image) -> (Vec<Row>, Vec<String>) {
-    let (mut rows, mut names) = (Vec::new(), Vec::new());
-    for volume in divide(View::whole(image)).volumes.iter().filter(|v| v.kind != VolumeKind::Gap) {
-        let view = View::whole(image).sub(volume.extent);
-        let Some((row, _)) = claims(view).into_iter().next() else { continue };
-        let Ok(fs) = (row.open)(view) else { continue };
-        names.push(fs.facts().name.clone());
-        for entry in entries(fs.as_ref()).0.into_iter().filter(|e| e.kind == EntryKind::File) {
-            rows.push(Row {
-                hashes: sha256(view, &entry).into_iter().collect(),
-                size: entry.stream.size,
-                deleted: !entry.allocated,
-                orphan: false,
-                recoverable: true,
-                volume: volume.extent.start,
-                won: entry.origin != Origin::Table,
-                path: entry.path,
-            });
-        }
-    }
-    // The file system's own files ($MFT, $Bitmap) are not scored.
-    rows.retain(|row| {
-        !row.path.starts_with("/$") || row.path.starts_with("/$OrphanFiles/") || row.path.starts_with("/$R")
-    });
-    (rows, names)
-}
-
 fn registered(name: &str) -> bool {
     evidex::registry::FILE_SYSTEMS.iter().any(|row| row.name == name)
 }
 
 #[test]
 fn listings_agree_with_the_truth() {
-    let Some(folder) = corpus() else { return };
+    let Some(folder) = corpus("images") else { return };
     let mut failures = Vec::new();
     println!(
         "{:38} {:18} {:>17} {:>17} {:>6} {:>5}",
@@ -246,7 +142,7 @@ fn listings_agree_with_the_truth() {
     for (name, kind) in TRUTHS.iter().filter(|(_, kind)| registered(kind)) {
         let file = unpacked(&folder, name);
         let image = open(file.path()).expect("the image opens");
-        let (listed, names) = listing(image.as_ref());
+        let (listed, names) = listing(image.as_ref(), &[EntryKind::File]);
         let (mut files, others) = truth(&folder.join(format!("{name}.truth.json")));
         overrule(&mut files, &folder.join(format!("{name}.doc-truth.json")));
         files.retain(|row| !LEFT_OUT.iter().any(|(image, path, _)| image == name && *path == row.path));
@@ -304,26 +200,9 @@ fn overrule(files: &mut [Row], key: &Path) {
     }
 }
 
-/// Images with their author's own key, and how many of its files have their documented content in our listing.
-const KEYS: &[(&str, &str, usize, usize)] =
-    &[("dftt/6-fat-undel.dd", "fat", 6, 6), ("dftt/12-carve-ext2.dd", "ext", 10, 10)];
-
-#[test]
-fn documented_files_are_found() {
-    let Some(folder) = corpus() else { return };
-    for (name, kind, expected, all) in KEYS.iter().filter(|(_, kind, ..)| registered(kind)) {
-        let file = unpacked(&folder, name);
-        let (listed, _) = listing(open(file.path()).expect("the image opens").as_ref());
-        let (files, _) = truth(&folder.join(format!("{name}.doc-truth.json")));
-        let found = files.iter().filter(|row| listed.iter().any(|other| same_content(row, other))).count();
-        println!("{name:38} {kind}: {found} of {} documented files", files.len());
-        assert_eq!((found, files.len()), (*expected, *all), "{name}");
-    }
-}
-
 #[test]
 fn damaged_images_end_without_a_panic() {
-    let Some(folder) = corpus() else { return };
+    let Some(folder) = corpus("images") else { return };
     for group in
         ["adversarial-ext", "adversarial-fat", "fs-ident", "pt-ident", "adversarial-exfat", "adversarial-btrfs"]
     {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{corpus_images, unpacked};
+use common::{corpus, unpacked};
 use evidex::content::Content;
 use evidex::extent::Extent;
 use evidex::fs::{claims, entries};
@@ -79,7 +79,7 @@ fn read_all(view: View<'_>) -> usize {
 
 #[test]
 fn flipped_bits_and_cut_ends_are_survived() {
-    let Some(folder) = corpus_images() else { return };
+    let Some(folder) = corpus("images") else { return };
     let rounds = std::env::var("EVIDEX_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(12u64);
     for name in IMAGES {
         let file = unpacked(&folder, name);

@@ -1,11 +1,10 @@
 //! `evidex info`: what an image holds: container, partitions, file systems, damage. Needs no case.
 
 use super::{Common, output};
-use crate::content::Content;
+use crate::extent::Extent;
 use crate::fault::Fault;
-use crate::fs::{self, Facts};
+use crate::fs::{self, Entry, Facts};
 use crate::image::{self, View};
-use crate::plan::{self, Task};
 use crate::text::printable;
 use crate::volume::{self, Volume, VolumeKind};
 use anyhow::Result;
@@ -68,36 +67,54 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
 
 /// A line an entry: volume, `-` for what is deleted, metadata address, size, path, and where the content lies.
 fn list(disk: View<'_>, common: &Common) -> Result<ExitCode> {
-    let plan = plan::plan(disk);
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    for unit in &plan.units {
-        let (Task::Entry(entry), Some(found)) = (&unit.task, plan.volumes.get(unit.volume)) else { continue };
-        let number = found.volume.number;
-        let content = Content::new(disk.sub(found.volume.extent), &entry.stream);
-        let extents = content.extents().unwrap_or_default();
-        if common.json {
-            let place = |(offset, length): &(Option<u64>, u64)| json!({"offset": offset, "length": length});
-            let extents: Vec<Value> = extents.iter().map(place).collect();
-            output::json(
-                &mut out,
-                &json!({"volume": number, "inode": entry.inode, "deleted": !entry.allocated,
-                "recovered": entry.recovered.map(fs::Recovered::name), "origin": entry.origin.name(), "note": entry.note,
-                "size": entry.stream.size, "path": entry.path, "extents": extents}),
-            )?;
+    for volume in volume::divide(disk).volumes.iter().filter(|v| v.kind != VolumeKind::Gap) {
+        let view = disk.sub(volume.extent);
+        let Some(file_system) = fs::claims(view).into_iter().find_map(|(row, _)| (row.open)(view).ok()) else {
             continue;
-        }
-        let mark = if entry.allocated { ' ' } else { '-' };
-        write!(out, "vol{number} {mark} {:<14} {:>12} {}", entry.inode, entry.stream.size, printable(&entry.path))?;
-        for (offset, length) in extents {
-            match offset {
-                Some(at) => write!(out, " {at}+{length}")?,
-                None => write!(out, " hole+{length}")?,
+        };
+        let mut written = Ok(());
+        fs::list(file_system.as_ref(), &mut |entry| {
+            if let (Ok(entry), true) = (entry, written.is_ok()) {
+                written = list_entry(&mut out, common.json, volume.number, view, &entry);
             }
-        }
-        writeln!(out)?;
+        });
+        written?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+const BLANKS: &str = "              ";
+
+fn list_entry(out: &mut impl Write, as_json: bool, volume: u32, view: View<'_>, entry: &Entry) -> std::io::Result<()> {
+    let extents = entry.stream.extents(view, Extent::new(0, entry.stream.size));
+    if as_json {
+        let place = |(offset, length): &(Option<u64>, u64)| json!({"offset": offset, "length": length});
+        let extents: Vec<Value> = extents.iter().map(place).collect();
+        return output::json(
+            out,
+            &json!({"volume": volume, "inode": entry.inode, "deleted": !entry.allocated,
+            "recovered": entry.recovered.map(fs::Recovered::name), "origin": entry.origin.name(), "note": entry.note,
+            "size": entry.stream.size, "path": entry.path, "extents": extents}),
+        );
+    }
+    let mark = if entry.allocated { " " } else { "-" };
+    let size = entry.stream.size.to_string();
+    let pad = |text: &str, width: usize| BLANKS.get(..width.saturating_sub(text.len())).unwrap_or_default();
+    let (inode, path) = (&entry.inode, printable(&entry.path));
+    for piece in
+        ["vol", &volume.to_string(), " ", mark, " ", inode, pad(inode, 14), " ", pad(&size, 12), &size, " ", &path]
+    {
+        out.write_all(piece.as_bytes())?;
+    }
+    for (offset, length) in extents {
+        match offset {
+            Some(at) => write!(out, " {at}+{length}")?,
+            None => write!(out, " hole+{length}")?,
+        }
+    }
+    out.write_all(b"\n")
 }
 
 fn look(disk: View<'_>, volume: &Volume) -> Row {

@@ -9,6 +9,7 @@
 mod boot;
 mod name;
 mod orphan;
+mod sign;
 mod slot;
 mod table;
 mod walk;
@@ -73,7 +74,7 @@ fn facts(view: View<'_>, boot: &Boot, table: &Table<'_>) -> Facts {
         cluster: boot.heap.cluster,
         size: boot.size,
         faults,
-        anomalies: Vec::new(),
+        anomalies: sign::signs(view, boot),
     }
 }
 
@@ -86,26 +87,7 @@ fn boot_faults(view: View<'_>, boot: &Boot) -> Vec<Fault> {
     if boot.short_table {
         add(0, format!("the table is too short: clusters behind {} are unreachable", boot.heap.last));
     }
-    let active = boot.tables.get(boot.active).copied().unwrap_or_default();
-    for (number, copy) in boot.tables.iter().enumerate().filter(|(number, _)| *number != boot.active) {
-        if let Some(at) = first_difference(view, active, *copy) {
-            add(at, format!("copy {number} of the table differs from copy {}, which is used", boot.active));
-        }
-    }
     faults
-}
-
-/// Where two copies of the table first differ, as an offset in the second.
-fn first_difference(view: View<'_>, one: Extent, other: Extent) -> Option<u64> {
-    let (a, b) = (view.read_up_to(one.start, one.len), view.read_up_to(other.start, other.len));
-    if a == b {
-        return None;
-    }
-    // Chunks are compared at the speed of memory, single bytes are not.
-    let piece = a.chunks(4096).zip(b.chunks(4096)).take_while(|(a, b)| a == b).count().saturating_mul(4096);
-    let (a, b) = (a.get(piece..).unwrap_or_default(), b.get(piece..).unwrap_or_default());
-    let same = a.iter().zip(b).take_while(|(a, b)| a == b).count().saturating_add(piece);
-    Some(other.start.saturating_add(same as u64))
 }
 
 #[cfg(test)]

@@ -9,23 +9,38 @@ use super::{Certainty, Entry, Recovered, Times};
 use crate::content::Run;
 use crate::extent::{Extent, ExtentSet};
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Claims at one place that are compared with each other; more than these are doubted together.
 const MAX_RIVALS: usize = 64;
 /// Owners that a remark names.
 const MAX_NAMED: usize = 3;
 
-/// Completes the verdicts of one volume's entries.
-pub(super) fn settle(entries: &mut [Entry]) {
-    let live = claims(entries, |entry| entry.allocated);
-    let deleted = claims(entries, |entry| !entry.allocated && is_claim(entry));
-    for (row, loss) in losses(entries, &deleted) {
-        if let Some(entry) = entries.get_mut(row) {
+/// Where the live entries of a volume lie.
+#[derive(Default)]
+pub(super) struct Live {
+    held: Vec<Held>,
+    count: usize,
+}
+
+impl Live {
+    /// Takes the next live entry.
+    pub(super) fn take(&mut self, entry: &Entry) {
+        let row = self.count;
+        self.held.extend(extents(entry).map(|extent| Held { extent, row }));
+        self.count = self.count.saturating_add(1);
+    }
+}
+
+/// Completes the verdicts of one volume's deleted entries. `again` gives the live ones once more, in the same order.
+pub(super) fn settle<I: Iterator<Item = Entry>>(deleted: &mut [Entry], live: Live, again: impl FnOnce() -> I) {
+    let claims = claims(deleted);
+    for (row, loss) in losses(deleted, &claims) {
+        if let Some(entry) = deleted.get_mut(row) {
             lose(entry, &loss);
         }
     }
-    name_owners(entries, &live);
+    name_owners(deleted, live.held, again);
 }
 
 /// A stretch that an entry holds or held, and the entry's row.
@@ -43,9 +58,9 @@ struct Loss {
     doubted: bool,
 }
 
-/// What entries hold, in the order of the disk.
-fn claims(entries: &[Entry], wanted: impl Fn(&Entry) -> bool) -> Vec<Held> {
-    let rows = entries.iter().enumerate().filter(|(_, entry)| wanted(entry));
+/// What deleted entries claim, in the order of the disk.
+fn claims(entries: &[Entry]) -> Vec<Held> {
+    let rows = entries.iter().enumerate().filter(|(_, entry)| is_claim(entry));
     let mut held: Vec<Held> =
         rows.flat_map(|(row, entry)| extents(entry).map(move |extent| Held { extent, row })).collect();
     held.sort_unstable();
@@ -149,24 +164,32 @@ fn lose(entry: &mut Entry, loss: &Loss) {
 }
 
 /// Says of deleted entries whose clusters they are now.
-fn name_owners(entries: &mut [Entry], live: &[Held]) {
-    let mut remarks = Vec::new();
-    for (row, entry) in entries.iter().enumerate() {
-        if entry.allocated || !matches!(entry.recovered, Some(Recovered::Partial | Recovered::Overwritten)) {
-            continue;
-        }
-        let owners = owners(live, entry);
-        let names: Vec<&str> =
-            owners.iter().take(MAX_NAMED).filter_map(|o| Some(entries.get(*o)?.path.as_str())).collect();
-        if !names.is_empty() {
-            let more = owners.len().saturating_sub(MAX_NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            remarks.push((row, format!("clusters of it belong to {}{more} now", names.join(", "))));
+fn name_owners<I: Iterator<Item = Entry>>(deleted: &mut [Entry], mut live: Vec<Held>, again: impl FnOnce() -> I) {
+    let is_lost = |e: &Entry| matches!(e.recovered, Some(Recovered::Partial | Recovered::Overwritten));
+    if !deleted.iter().any(is_lost) {
+        return;
+    }
+    live.sort_unstable();
+    let mut of: Vec<(usize, Vec<usize>)> = Vec::new();
+    for (row, entry) in deleted.iter().enumerate().filter(|(_, entry)| is_lost(entry)) {
+        let owners = owners(&live, entry);
+        if !owners.is_empty() {
+            of.push((row, owners));
         }
     }
-    for (row, remark) in remarks {
-        if let Some(entry) = entries.get_mut(row) {
-            entry.remark(&remark);
+    let wanted: HashSet<usize> = of.iter().flat_map(|(_, owners)| owners.iter().take(MAX_NAMED)).copied().collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let named = again().enumerate().filter(|(row, _)| wanted.contains(row));
+    let paths: HashMap<usize, String> = named.map(|(row, entry)| (row, entry.path)).collect();
+    for (row, owners) in of {
+        let names: Vec<&str> =
+            owners.iter().take(MAX_NAMED).filter_map(|owner| paths.get(owner).map(String::as_str)).collect();
+        let more = owners.len().saturating_sub(MAX_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        if let Some(entry) = deleted.get_mut(row) {
+            entry.remark(&format!("clusters of it belong to {}{more} now", names.join(", ")));
         }
     }
 }
@@ -205,8 +228,14 @@ mod tests {
         entry
     }
 
+    fn settled(deleted: &mut [Entry], live: &[Entry]) {
+        let mut held = Live::default();
+        live.iter().for_each(|entry| held.take(entry));
+        settle(deleted, held, || live.iter().cloned());
+    }
+
     fn verdicts(entries: &mut [Entry]) -> Vec<Option<Recovered>> {
-        settle(entries);
+        settled(entries, &[]);
         entries.iter().map(|e| e.recovered).collect()
     }
 
@@ -228,9 +257,9 @@ mod tests {
     fn the_owner_of_today_is_named() {
         let mut gone = entry("/gone", false, 1, &[(0, 8)]);
         gone.recovered = Some(Recovered::Partial);
-        let mut entries = [entry("/here", true, 2, &[(6, 4)]), gone];
-        settle(&mut entries);
-        assert_eq!(entries[1].note.as_deref(), Some("clusters of it belong to /here now"));
+        let mut entries = [gone];
+        settled(&mut entries, &[entry("/other", true, 2, &[(20, 4)]), entry("/here", true, 2, &[(6, 4)])]);
+        assert_eq!(entries[0].note.as_deref(), Some("clusters of it belong to /here now"));
     }
 
     proptest! {
@@ -238,7 +267,7 @@ mod tests {
         fn no_two_intact_files_share_a_byte(files in prop::collection::vec((0u64..60, 1u64..20, 0i64..6), 1..40)) {
             let mut entries: Vec<Entry> =
                 files.iter().enumerate().map(|(i, (start, len, made))| entry(&format!("/{i}"), false, *made, &[(*start, *len)])).collect();
-            settle(&mut entries);
+            settled(&mut entries, &[]);
             let intact: Vec<&Entry> = entries.iter().filter(|e| e.recovered == Some(Recovered::Intact)).collect();
             for (i, a) in intact.iter().enumerate() {
                 for b in &intact[i + 1..] {

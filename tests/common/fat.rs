@@ -3,6 +3,8 @@
 //! Microsoft FAT specification 1.03. Files grow by one cluster after the other; where the next one is looked for is the
 //! allocator's matter. A deletion takes the first letter of all entries of the name and frees the chain, no more.
 
+#![allow(dead_code, reason = "each test crate uses a part of it")]
+
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod truth;
+
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -207,17 +209,6 @@ impl Dice {
 pub fn corpus(folder: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
     let folder = std::env::var_os("EVIDEX_CORPUS").map_or_else(beside, PathBuf::from).join(folder);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("left out: no corpus at {} (set EVIDEX_CORPUS)", folder.display());
-    None
-}
-
-/// The corpus' folder of images: beside the project, or where `EVIDEX_CORPUS` says. Without it, says so.
-pub fn corpus_images() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    let folder = std::env::var_os("EVIDEX_CORPUS").map_or_else(beside, PathBuf::from).join("images");
     if folder.is_dir() {
         return Some(folder);
     }

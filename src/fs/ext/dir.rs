@@ -74,6 +74,10 @@ impl Names {
     /// What was found, without `.` and `..`, without copies of live entries and without a second copy of any.
     pub(super) fn finish(mut self) -> (Vec<Dirent>, Vec<(u64, String)>) {
         self.found.retain(|d| !matches!(d.name.as_str(), "." | ".."));
+        // Most directories have lost nothing.
+        if !self.found.iter().any(|d| d.deleted) {
+            return (self.found, self.wrong);
+        }
         let key = |d: &Dirent| (d.name.clone(), d.inode);
         let mut seen: HashSet<_> = self.found.iter().filter(|d| !d.deleted).map(key).collect();
         self.found.retain(|d| !d.deleted || seen.insert(key(d)));

@@ -46,12 +46,15 @@ pub(super) struct History(Vec<Incarnation>);
 
 impl History {
     pub(super) fn read(disk: &Disk<'_>, sb: &Superblock, groups: &Groups<'_>, journal: &Journal) -> Self {
-        let mut all = Vec::new();
+        let (mut all, mut last): (Vec<Incarnation>, (u64, &[Copy])) = (Vec::new(), (u64::MAX, &[]));
         let per_block = sb.block_size.checked_div(sb.inode_size).unwrap_or(1).max(1);
         for number in groups.written(sb) {
             let Some(at) = groups.inode_at(sb, number) else { continue };
             let block = at.checked_div(sb.block_size).unwrap_or(0);
-            let copies = journal.of(block);
+            if last.0 != block {
+                last = (block, journal.of(block));
+            }
+            let copies = last.1;
             let used = groups.inode_used(sb, number) != Some(false);
             // Most inodes are live and have no past.
             if copies.is_empty() && used {

@@ -38,6 +38,8 @@ pub(super) struct Inode {
     pub(super) used: bool,
     /// `i_generation`: another number for each file that the inode was used for.
     pub(super) generation: u32,
+    /// True where a time has a billion nanoseconds or more.
+    pub(super) impossible_time: bool,
     /// Owner and group.
     pub(super) owner: [u32; 2],
     /// The block of extended attributes; 0 without one.
@@ -62,7 +64,8 @@ impl Inode {
             times: times(b)?,
             block: b.array(I_BLOCK)?,
             inline_rest,
-            used: b.le32(12)? != 0,   // i_ctime
+            used: b.le32(12)? != 0, // i_ctime
+            impossible_time: impossible_time(b),
             generation: b.le32(100)?, // i_generation
             owner: [
                 u32::from(b.le16(2)?) | u32::from(b.le16(120)?) << 16, // i_uid, l_i_uid_high
@@ -154,6 +157,13 @@ fn times(b: &[u8]) -> Option<Times> {
         btime: created,
         dtime: time(b.le32(20)?, None),
     })
+}
+
+/// Whether any of the extra fields that the inode has (`i_ctime_extra` … `i_crtime_extra`) is no fraction of a second.
+fn impossible_time(b: &[u8]) -> bool {
+    let extra = if b.len() > 128 { usize::from(b.le16(128).unwrap_or(0)) } else { 0 };
+    let inside = [132usize, 136, 140, 148].into_iter().filter(|at| at.saturating_add(4) <= extra.saturating_add(128));
+    inside.filter_map(|at| b.le32(at)).any(|extra| extra >> 2 >= 1_000_000_000)
 }
 
 /// Signed seconds, with two more bits of them and the nanoseconds in the extra field. 0 is "not set".

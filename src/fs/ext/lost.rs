@@ -142,6 +142,9 @@ fn own_number(block: &[u8]) -> Option<u32> {
 fn listing(names: Names, older: Vec<Older>) -> Listing {
     let (found, wrong) = names.finish();
     let (lost, live): (Vec<Dirent>, Vec<Dirent>) = found.into_iter().partition(|d| d.deleted);
+    if lost.is_empty() && older.is_empty() {
+        return Listing { live, lost: Vec::new(), wrong };
+    }
     let key = |d: &Dirent| (d.name.clone(), d.inode);
     let living: HashSet<_> = live.iter().map(key).collect();
     let mut rows: HashMap<(String, u32), usize> = HashMap::new();

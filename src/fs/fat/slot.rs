@@ -33,6 +33,10 @@ pub(super) struct Slot {
     pub(super) size: u32,
     pub(super) times: Times,
     pub(super) note: Option<String>,
+    /// Its long name's checksum vouches for its name.
+    pub(super) restored: bool,
+    /// Times that are none.
+    pub(super) contradictions: Vec<String>,
 }
 
 impl Slot {
@@ -52,7 +56,7 @@ impl Slot {
 
 /// The part of a long name that one entry holds.
 #[derive(Clone, Copy)]
-struct Part {
+pub(super) struct Part {
     order: u8,
     sum: u8,
     units: [u16; 13],
@@ -69,6 +73,26 @@ pub(super) struct Slots {
 impl Slots {
     pub(super) const fn new(width: Width) -> Self {
         Self { wide: matches!(width, Width::Fat32), parts: Vec::new(), ended: false }
+    }
+
+    /// Goes on where another cluster was cut off.
+    pub(super) const fn after(width: Width, parts: Vec<Part>) -> Self {
+        Self { wide: matches!(width, Width::Fat32), parts, ended: false }
+    }
+
+    /// The parts of a name that wait for its entry in another cluster; none where the directory ends.
+    pub(super) fn cut(self) -> Vec<Part> {
+        if self.ended { Vec::new() } else { self.parts }
+    }
+
+    /// Whether the cluster `b` goes on where `parts` were cut off: the checksum of its first entry is theirs.
+    pub(super) fn joins(width: Width, parts: &[Part], b: &[u8]) -> bool {
+        let first = |parts: Vec<Part>| {
+            let mut slots = Self::after(width, parts);
+            b.chunks_exact(SLOT).take(MAX_LONG.saturating_add(1)).find_map(|b| slots.take(b, 0))
+        };
+        let joined = first(parts.to_vec()).filter(|slot| slot.restored).map(|slot| slot.name);
+        joined.is_some() && joined != first(Vec::new()).map(|slot| slot.name)
     }
 
     /// Takes the entry `b` that stands at byte `at`; gives it if it is a short one.
@@ -136,6 +160,8 @@ fn short_slot(b: &[u8], at: u64, wide: bool) -> Option<Slot> {
         cluster: (high | u32::from(b.le16(26)?)) & 0x0fff_ffff, // DIR_FstClusLO
         size: b.le32(28)?,                                      // DIR_FileSize
         times: times(b)?,
+        restored: false,
+        contradictions: impossible_times(b),
         note: deleted.then(|| "the first letter of its name is lost".to_owned()),
     };
     if slot.is_label() {
@@ -153,6 +179,18 @@ fn times(b: &[u8]) -> Option<Times> {
     })
 }
 
+/// Times whose bits are no date or no time of day. A date of zero is "not set".
+fn impossible_times(b: &[u8]) -> Vec<String> {
+    let fields = [("creation", 16usize, Some(14usize)), ("last access", 18, None), ("last change", 24, Some(22))];
+    let impossible = |(name, date, time): (&str, usize, Option<usize>)| {
+        let date = b.le16(date)?;
+        let time = time.map_or(Some(0), |at| b.le16(at))?;
+        let none = date != 0 && Timestamp::dos(date, time).is_none();
+        none.then(|| format!("the time of {name} (date {date:#06x}, time {time:#06x}) cannot be"))
+    };
+    fields.into_iter().filter_map(impossible).collect()
+}
+
 /// Puts the long name in the place of the short one where it belongs to it.
 fn give_long_name(slot: &mut Slot, raw: [u8; 11], parts: &[Part]) {
     if parts.is_empty() {
@@ -166,6 +204,7 @@ fn give_long_name(slot: &mut Slot, raw: [u8; 11], parts: &[Part]) {
     };
     let short = std::mem::replace(&mut slot.name, long);
     if slot.deleted {
+        slot.restored = true;
         slot.note = Some("its name is put together from the deleted entries of its long name".to_owned());
     } else if parts.iter().any(|part| part.sum != sum) {
         slot.note = Some(format!("its long name was made for another file: systems that check show {short}"));

@@ -3,7 +3,7 @@
 use super::NAME;
 use super::boot::Boot;
 use super::orphan;
-use super::slot::{self, SLOT, Slot, Slots};
+use super::slot::{self, Part, SLOT, Slot, Slots};
 use super::table::Table;
 use crate::bytes::{all_zero, offset};
 use crate::content::Stream;
@@ -28,6 +28,14 @@ const MAX_DEPTH: usize = 256;
 pub(super) struct Directory {
     pub(super) slots: Vec<Slot>,
     pub(super) faults: Vec<Fault>,
+    /// What of a name stands at its end, where it does not end.
+    cut: Vec<Part>,
+}
+
+/// A deleted directory that goes on elsewhere: its path, and what of a name stands at the end of what is known of it.
+struct Open {
+    path: String,
+    cut: Vec<Part>,
 }
 
 impl Directory {
@@ -44,7 +52,13 @@ impl Directory {
     }
 
     pub(super) fn read(view: View<'_>, boot: &Boot, extents: impl IntoIterator<Item = Extent>) -> Self {
-        let (mut slots, mut directory, mut left) = (Slots::new(boot.width), Self::default(), MAX_DIRECTORY);
+        Self::read_after(view, boot, extents, Vec::new())
+    }
+
+    /// The same, where `cut` stands at the end of what came before.
+    fn read_after(view: View<'_>, boot: &Boot, extents: impl IntoIterator<Item = Extent>, cut: Vec<Part>) -> Self {
+        let mut slots = Slots::after(boot.width, cut);
+        let (mut directory, mut left) = (Self::default(), MAX_DIRECTORY);
         for extent in extents {
             let bytes = view.read_up_to(extent.start, extent.len.min(left));
             let places = (extent.start..).step_by(SLOT);
@@ -56,6 +70,7 @@ impl Directory {
             }
             left = left.saturating_sub(read);
         }
+        directory.cut = slots.cut();
         directory
     }
 }
@@ -79,6 +94,7 @@ pub(super) struct Walk<'a> {
     live: HashSet<u32>,
     deleted: HashMap<u32, u8>,
     orphans: Option<VecDeque<u32>>,
+    open: Vec<Open>,
     chains: Fuel,
     entries: Vec<Entry>,
     claims: Vec<Claim>,
@@ -102,6 +118,7 @@ impl<'a> Walk<'a> {
             live: HashSet::from([boot.root_cluster]),
             deleted: HashMap::new(),
             orphans: None,
+            open: Vec::new(),
             chains: Fuel::new(clusters.saturating_mul(4).saturating_add(1 << 20)),
             entries: Vec::new(),
             claims: Vec::new(),
@@ -142,6 +159,7 @@ impl<'a> Walk<'a> {
         let mut entry = Entry::new(path, kind, format!("{cluster}:{}", slot.at), slot.at);
         entry.allocated = !(parent_deleted || slot.deleted || slot.behind_end);
         entry.times = slot.times;
+        entry.contradictions.clone_from(&slot.contradictions);
         // The lowest directory is the root, or an orphan.
         entry.origin = match self.frames.first() {
             _ if slot.behind_end => Origin::Slack,
@@ -296,17 +314,20 @@ impl<'a> Walk<'a> {
         let above = self.frames.last().map_or(0, |frame| frame.cluster);
         let above = if above == self.boot.root_cluster { 0 } else { above };
         let other = (parent != above).then_some("its directory was used again below another parent");
-        self.push_deleted(cluster, path.to_owned(), other);
+        self.push_deleted(cluster, path.to_owned(), Vec::new(), other);
         Recovered::Intact
     }
 
-    fn push_deleted(&mut self, cluster: u32, path: String, note: Option<&'static str>) {
+    fn push_deleted(&mut self, cluster: u32, path: String, cut: Vec<Part>, note: Option<&'static str>) {
         let span = orphan::span(self.view, self.boot, self.table, cluster);
         for next in (cluster..span.end()).skip(1) {
             self.visit(next);
         }
         self.claims.push(Claim::directory(cluster, &[span]));
-        let directory = Directory::read(self.view, self.boot, self.boot.heap.extents(&[span]));
+        let directory = Directory::read_after(self.view, self.boot, self.boot.heap.extents(&[span]), cut);
+        if !directory.cut.is_empty() {
+            self.open.push(Open { path: path.clone(), cut: directory.cut });
+        }
         let slots = directory.slots.into_iter();
         self.frames.push(Frame { path, slots, deleted: true, cluster, note });
     }
@@ -339,7 +360,22 @@ impl<'a> Walk<'a> {
         while let Some(cluster) = orphans.pop_front() {
             if !self.deleted.contains_key(&cluster) {
                 self.visit(cluster);
-                self.push_deleted(cluster, "/$OrphanFiles".to_owned(), Some("no directory names its parent"));
+                let bytes = self.cluster_bytes(cluster);
+                let joins = |open: &Open| Slots::joins(self.boot.width, &open.cut, &bytes);
+                match self.open.iter().position(joins).map(|row| self.open.swap_remove(row)) {
+                    Some(open) => self.push_deleted(
+                        cluster,
+                        open.path,
+                        open.cut,
+                        Some("a name that two clusters share joins it to its directory"),
+                    ),
+                    None => self.push_deleted(
+                        cluster,
+                        "/$OrphanFiles".to_owned(),
+                        Vec::new(),
+                        Some("no directory names its parent"),
+                    ),
+                }
                 return true;
             }
         }

@@ -10,6 +10,8 @@ pub(super) struct Boot {
     pub(super) sector: u64,
     /// Bytes of a cluster.
     pub(super) cluster: u64,
+    /// Sectors of the volume; behind them stands the copy of the boot sector.
+    pub(super) sectors: u64,
     /// Clusters of the volume.
     pub(super) clusters: u64,
     /// First cluster of `$MFT`.
@@ -18,6 +20,8 @@ pub(super) struct Boot {
     pub(super) mirror: u64,
     /// Bytes of an MFT record.
     pub(super) record: u64,
+    /// Bytes of an index block.
+    pub(super) index: u64,
     /// Serial number of the volume.
     pub(super) serial: u64,
     /// True where the copy at the volume's end was used.
@@ -53,14 +57,17 @@ fn parse(bytes: &[u8]) -> Option<Boot> {
     let record = unit_size(bytes.byte(64)?, cluster)?;
     let clusters = sectors.checked_div(per_cluster)?;
     let (mft, mirror) = (bytes.le64(48)?, bytes.le64(56)?);
+    let index = unit_size(bytes.byte(68)?, cluster).filter(|size| (512..=1 << 20).contains(size)).unwrap_or(4096);
     let sound = (256..=65536).contains(&record) && clusters > 0 && clusters.checked_mul(cluster).is_some();
     sound.then_some(Boot {
         sector,
         cluster,
+        sectors,
         clusters,
         mft,
         mirror,
         record,
+        index,
         serial: bytes.le64(72)?,
         from_backup: false,
     })

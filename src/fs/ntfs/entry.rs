@@ -3,20 +3,19 @@
 
 use super::Ntfs;
 use super::record::{Attribute, Record, kind};
+use super::reparse::Reparse;
+use super::times;
 use super::tree::{FileName, names};
-use crate::bytes::{Fields, utf16_le};
+use super::vss;
+use crate::bytes::Fields;
+use crate::content::wof::Algorithm;
 use crate::content::{Codec, Run, Stream};
 use crate::extent::Extent;
 use crate::fault::Fault;
-use crate::fs::{Entry, EntryKind, Recovered, Times};
-use crate::time::Timestamp;
-
-const TAG_MOUNT_POINT: u32 = 0xa000_0003;
-const TAG_SYMLINK: u32 = 0xa000_000c;
-const TAG_WOF: u32 = 0x8000_0017;
+use crate::fs::{Entry, EntryKind, Recovered};
 
 /// The record of `$BadClus`.
-const BAD_CLUSTERS: u64 = 8;
+pub(super) const BAD_CLUSTERS: u64 = 8;
 
 /// A `$DATA` attribute, put together from its pieces.
 struct Data {
@@ -28,39 +27,55 @@ struct Data {
     fault: Option<String>,
 }
 
-struct Reparse {
-    tag: u32,
-    target: Option<String>,
-}
-
-/// All entries of a base record.
-pub(super) fn entries(ntfs: &Ntfs<'_>, record: &Record) -> Vec<Entry> {
+/// All entries of a base record. `name` is used where the record has none; `path` finds where a name belongs.
+pub(super) fn entries(
+    ntfs: &Ntfs<'_>,
+    record: &Record,
+    name: Option<&FileName>,
+    path: &dyn Fn(&FileName) -> String,
+) -> Vec<Entry> {
     let mut records = vec![record.clone()];
     records.extend(ntfs.tree.extensions_of(&ntfs.mft, record));
     let reparse = records.iter().flat_map(Record::attributes).find(|a| a.kind == kind::REPARSE_POINT);
-    let reparse = reparse.and_then(|a| parse_reparse(a.value()?));
+    let reparse = reparse.and_then(|a| Reparse::parse(a.value()?));
     let mut streams = data_attributes(ntfs, &records);
-    if reparse.as_ref().is_some_and(|r| r.tag == TAG_WOF) {
-        hide_wof(&mut streams);
+    if let Some(reparse) = reparse.as_ref().filter(|r| r.is_wof()) {
+        lay_over(&mut streams, reparse.overlay);
     }
     if record.number == BAD_CLUSTERS {
         streams.iter_mut().for_each(keep_bad_clusters);
     }
-    let names = names(records.iter());
+    let mut names = names(records.iter());
+    if names.is_empty() {
+        names.extend(name.cloned());
+    }
     let draft = draft(ntfs, record, &records, names.first(), reparse);
     if names.is_empty() {
         return nameless(ntfs, record, &streams, &draft);
     }
-    let mut entries = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
     for name in &names {
-        let path = ntfs.tree.path(name);
-        let path = if record.number == 5 { "/".to_owned() } else { path };
-        entries.extend(at_path(ntfs, record, &path, &streams, &draft));
+        let path = if record.number == 5 { "/".to_owned() } else { path(name) };
+        let named = named(&draft, name, entries.first());
+        entries.extend(at_path(ntfs, record, &path, &streams, &named));
         if streams.is_empty() && !record.directory && name.size > 0 && !record.in_use {
             lost_content(&mut entries, name.size);
         }
     }
     entries
+}
+
+/// The draft with what its name adds; `first` is the entry of the record's first name.
+fn named(draft: &Entry, name: &FileName, first: Option<&Entry>) -> Entry {
+    let mut named = Entry { name_times: times::of_name(name), ..draft.clone() };
+    named.contradictions = times::contradictions(&named.times, &named.name_times);
+    if name.name.ends_with(vss::STORE_NAME) {
+        named.remark("a volume shadow copy, which is not read");
+    }
+    if let Some(first) = first {
+        named.remark(&format!("another name of {}", first.path));
+    }
+    named
 }
 
 /// The entry for a path and those of its named streams.
@@ -74,6 +89,7 @@ fn at_path(ntfs: &Ntfs<'_>, record: &Record, path: &str, streams: &[Data], draft
             let mut entry = Entry { path: format!("{path}:{}", data.name), ..draft.clone() };
             entry.kind = EntryKind::Stream;
             entry.target = None;
+            entry.contradictions.clear();
             fill(ntfs, record, &mut entry, data);
             entries.push(entry);
         }
@@ -107,24 +123,47 @@ fn draft(
     name: Option<&FileName>,
     reparse: Option<Reparse>,
 ) -> Entry {
-    let at = ntfs.mft.place(record.number.saturating_mul(ntfs.mft.boot.record)).unwrap_or(0);
+    let at = ntfs.mft.home(record);
     let kind = match &reparse {
-        Some(r) if matches!(r.tag, TAG_MOUNT_POINT | TAG_SYMLINK) => EntryKind::Symlink,
+        Some(r) if r.kind != EntryKind::File => r.kind,
         _ if record.directory => EntryKind::Directory,
         _ => EntryKind::File,
     };
     let mut entry = Entry::new(String::new(), kind, format!("{}-0-0", record.number), at);
     entry.allocated = record.in_use;
-    entry.times = times(records, name);
-    entry.target = reparse.and_then(|r| r.target);
+    entry.times = times::standard(records, name);
+    marks(records).iter().for_each(|mark| entry.remark(mark));
+    if let Some(reparse) = reparse {
+        entry.target = reparse.target;
+        reparse.note.iter().for_each(|note| entry.remark(note));
+    }
     if !record.in_use {
         entry.recovered = Some(Recovered::Intact);
     }
     if !record.sound {
-        let what = format!("MFT record {}: a sector was torn by an unfinished write", record.number);
+        let what =
+            format!("MFT record {}: it is marked as bad, or a sector was torn by an unfinished write", record.number);
         entry.faults.push(Fault::new(ntfs.mft.view.absolute(at), "ntfs", what));
     }
     entry
+}
+
+/// What else the attributes say of a file: its object id, and that it has keys of the Encrypting File System.
+fn marks(records: &[Record]) -> Vec<String> {
+    let mark = |a: Attribute<'_>| match a.kind {
+        kind::OBJECT_ID => a.value()?.array(0).map(|id| format!("object id {}", guid(id))),
+        kind::LOGGED_UTILITY_STREAM if a.name() == "$EFS" => Some("encrypted by EFS, its keys are in $EFS".to_owned()),
+        _ => None,
+    };
+    records.iter().flat_map(Record::attributes).filter_map(mark).collect()
+}
+
+/// A GUID as Windows prints it: its first three numbers are little-endian.
+pub(super) fn guid([a, b, c, d, e, f, g, h, rest @ ..]: [u8; 16]) -> String {
+    let first = u32::from_le_bytes([a, b, c, d]);
+    let (second, third) = (u16::from_le_bytes([e, f]), u16::from_le_bytes([g, h]));
+    let rest = u64::from_be_bytes(rest);
+    format!("{first:08x}-{second:04x}-{third:04x}-{:04x}-{:012x}", rest >> 48, rest & 0xffff_ffff_ffff)
 }
 
 /// Puts a stream into an entry, with what is left of it.
@@ -141,15 +180,11 @@ fn fill(ntfs: &Ntfs<'_>, record: &Record, entry: &mut Entry, data: &Data) {
     }
 }
 
-/// `$STANDARD_INFORMATION`'s times; the name's where that is missing.
-fn times(records: &[Record], name: Option<&FileName>) -> Times {
-    let standard = records.iter().flat_map(Record::attributes).find(|a| a.kind == kind::STANDARD_INFORMATION);
-    let time = |at: usize| standard?.value()?.le64(at).and_then(Timestamp::filetime);
-    let [btime, mtime, ctime, atime] = match (&standard, name) {
-        (None, Some(name)) => name.times,
-        _ => [time(0), time(8), time(16), time(24)],
-    };
-    Times { btime, mtime, ctime, atime, dtime: None }
+/// The stream of a record with the given name.
+pub(super) fn stream(ntfs: &Ntfs<'_>, record: &Record, name: &str) -> Option<Stream> {
+    let mut records = ntfs.tree.extensions_of(&ntfs.mft, record);
+    records.insert(0, record.clone());
+    data_attributes(ntfs, &records).into_iter().find(|data| data.name == name).map(|data| data.stream)
 }
 
 /// The `$DATA` attributes of all records, unnamed first, pieces joined in the order of their clusters.
@@ -210,11 +245,24 @@ fn join(ntfs: &Ntfs<'_>, name: String, pieces: &[Attribute<'_>]) -> Option<Data>
     Some(data)
 }
 
-/// A file whose content the overlay filter keeps compressed elsewhere: its main stream is a hole that means nothing.
-fn hide_wof(streams: &mut [Data]) {
+/// A file whose content the overlay filter keeps in another stream: its main stream is a hole that only tells the size.
+fn lay_over(streams: &mut [Data], algorithm: Option<Algorithm>) {
+    let kept = streams.iter().find(|d| d.name == "WofCompressedData" && d.stream.codec == Codec::Plain);
+    let kept = kept.map(|d| (d.stream.clone(), d.resident));
     for data in streams.iter_mut().filter(|d| d.name.is_empty()) {
-        data.stream.runs.clear();
-        data.fault = Some("its content is compressed by the Windows Overlay Filter, which is not read".to_owned());
+        let size = data.stream.size;
+        data.stream = match (&kept, algorithm) {
+            (Some((kept, resident)), Some(algorithm)) => {
+                data.resident = *resident;
+                let codec = Codec::Wof { algorithm, stored: kept.size };
+                Stream { size, runs: kept.runs.clone(), valid: size, codec }
+            }
+            _ => {
+                let what = "its content is kept by the Windows Overlay Filter in a way that is not read";
+                data.fault = Some(what.to_owned());
+                Stream { size, ..Stream::default() }
+            }
+        };
     }
 }
 
@@ -223,21 +271,6 @@ fn keep_bad_clusters(data: &mut Data) {
     data.stream.runs.retain(|run| matches!(run, Run::Data(_)));
     data.stream.size = stored(&data.stream).fold(0, |sum, extent| sum.saturating_add(extent.len));
     data.stream.valid = data.stream.size;
-}
-
-fn parse_reparse(value: &[u8]) -> Option<Reparse> {
-    let tag = value.le32(0)?;
-    // Offsets are relative to the path buffer: behind 8 + 8 bytes for a mount point, 4 more for a symbolic link.
-    let buffer = match tag {
-        TAG_MOUNT_POINT => 16,
-        TAG_SYMLINK => 20,
-        _ => return Some(Reparse { tag, target: None }),
-    };
-    let text = |offset: usize, length: usize| {
-        let at = usize::from(value.le16(offset)?).checked_add(buffer)?;
-        value.span(at, value.le16(length)?.into()).map(utf16_le).filter(|t| !t.is_empty())
-    };
-    Some(Reparse { tag, target: text(12, 14).or_else(|| text(8, 10)) })
 }
 
 /// The runs of a stream that hold bytes.

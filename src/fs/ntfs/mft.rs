@@ -1,7 +1,7 @@
 //! The Master File Table: where its records lie, found through its own first record.
 
 use super::boot::Boot;
-use super::record::{Attribute, Record, Reference, STRIDE, kind};
+use super::record::{Attribute, Record, Reference, kind, stored_at};
 use super::runs;
 use crate::bytes::{Fields, index};
 use crate::content::{Codec, Content, Run, Stream};
@@ -32,18 +32,19 @@ impl<'img> Mft<'img> {
             let raw = view.read(at(place), boot.record).ok()?;
             Record::parse(0, &raw).filter(|r| r.in_use && r.base.is_none())
         };
-        let record = match first(boot.mft) {
-            Some(record) => record,
-            None => {
-                let what = "the first MFT record is damaged; its mirror is used";
-                mft.faults.push(Fault::new(view.absolute(at(boot.mft)), "ntfs", what));
-                first(boot.mirror).ok_or_else(|| {
-                    let what = "neither the first MFT record nor its mirror can be read";
-                    Fault::new(view.absolute(at(boot.mft)), "ntfs", what)
-                })?
-            }
-        };
-        mft.adopt(&record)?;
+        let (own, mirror) = (first(boot.mft), first(boot.mirror));
+        let sound = |record: &Option<Record>| record.as_ref().is_some_and(|r| r.sound);
+        let own = own.filter(|own| own.sound || !sound(&mirror));
+        if own.is_some_and(|own| mft.adopt(&own).is_ok()) {
+            return Ok(mft);
+        }
+        let what = "the first MFT record is damaged; its mirror is used";
+        mft.faults.push(Fault::new(view.absolute(at(boot.mft)), "ntfs", what));
+        let mirror = mirror.ok_or_else(|| {
+            let what = "neither the first MFT record nor its mirror can be read";
+            Fault::new(view.absolute(at(boot.mft)), "ntfs", what)
+        })?;
+        mft.adopt(&mirror)?;
         Ok(mft)
     }
 
@@ -127,24 +128,30 @@ impl<'img> Mft<'img> {
     pub(super) fn resident_runs(&self, attribute: &Attribute<'_>) -> Option<Vec<Run>> {
         let (start, length) = attribute.value_place()?;
         let end = start.checked_add(length)?;
-        let base = attribute.record.number.checked_mul(self.boot.record)?;
+        let record = attribute.record;
+        if let Some(home) = &record.home {
+            return Some(cut(home, Extent::new(start as u64, length as u64)));
+        }
+        let base = record.number.checked_mul(self.boot.record)?;
         let mut runs = Vec::new();
         let mut at = start;
         while at < end {
-            let (stride, within) = (at.checked_div(STRIDE)?, at.checked_rem(STRIDE)?);
-            let moved = STRIDE.checked_sub(2)?;
-            let (from, len) = if within < moved {
-                (at, moved.checked_sub(within)?)
-            } else {
-                let kept = attribute.record.usa_offset.checked_add(stride.checked_add(1)?.checked_mul(2)?)?;
-                (kept.checked_add(within.checked_sub(moved)?)?, STRIDE.checked_sub(within)?)
-            };
+            let (from, len) = stored_at(at, record.usa_offset)?;
             let len = len.min(end.checked_sub(at)?);
             let place = self.place(base.checked_add(from as u64)?)?;
             runs.push(Run::Data(Extent::new(place, len as u64)));
             at = at.checked_add(len)?;
         }
         Some(runs)
+    }
+
+    /// Byte of the volume at which a record stands.
+    pub(super) fn home(&self, record: &Record) -> u64 {
+        match record.home.as_ref().map(|home| home.first()) {
+            Some(Some(Run::Data(extent))) => extent.start,
+            Some(_) => 0,
+            None => self.place(record.number.saturating_mul(self.boot.record)).unwrap_or(0),
+        }
     }
 
     /// All records from `first` on, read in large pieces.
@@ -164,4 +171,30 @@ impl<'img> Mft<'img> {
             (number, block.span(at, index(width)).and_then(|raw| Record::parse(number, raw)))
         })
     }
+}
+
+/// Runs over bytes that each have a place of their own.
+pub(super) fn runs_of_bytes(places: impl Iterator<Item = u64>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for at in places {
+        match runs.last_mut() {
+            Some(Run::Data(last)) if last.end() == at => last.len = last.len.saturating_add(1),
+            _ => runs.push(Run::Data(Extent::new(at, 1))),
+        }
+    }
+    runs
+}
+
+/// The part of `runs` that holds `wanted`.
+fn cut(runs: &[Run], wanted: Extent) -> Vec<Run> {
+    let (mut at, mut part) = (0u64, Vec::new());
+    for run in runs {
+        let common = Extent::new(at, run.len()).intersect(wanted);
+        if let (Run::Data(extent), false) = (run, common.is_empty()) {
+            let skip = common.start.saturating_sub(at);
+            part.push(Run::Data(Extent::new(extent.start.saturating_add(skip), common.len)));
+        }
+        at = at.saturating_add(run.len());
+    }
+    part
 }

@@ -4,6 +4,7 @@
 //! sequence array. A stride whose number differs was torn by an unfinished write.
 
 use crate::bytes::{Fields, index, utf16_le};
+use crate::content::Run;
 
 /// The stride of fix-ups, whatever the sector size.
 pub(super) const STRIDE: usize = 512;
@@ -13,14 +14,17 @@ pub(super) mod kind {
     pub(crate) const STANDARD_INFORMATION: u32 = 0x10;
     pub(crate) const ATTRIBUTE_LIST: u32 = 0x20;
     pub(crate) const FILE_NAME: u32 = 0x30;
+    pub(crate) const OBJECT_ID: u32 = 0x40;
     pub(crate) const VOLUME_NAME: u32 = 0x60;
     pub(crate) const DATA: u32 = 0x80;
+    pub(crate) const INDEX_ALLOCATION: u32 = 0xa0;
     pub(crate) const REPARSE_POINT: u32 = 0xc0;
+    pub(crate) const LOGGED_UTILITY_STREAM: u32 = 0x100;
     pub(crate) const END: u32 = 0xffff_ffff;
 }
 
 /// A record number and the sequence number that it must have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Reference {
     pub(super) record: u64,
     pub(super) sequence: u16,
@@ -45,27 +49,78 @@ pub(super) struct Record {
     pub(super) sound: bool,
     /// Offset of the update sequence array.
     pub(super) usa_offset: usize,
+    /// Where each of its bytes lies in the volume, for a copy that does not stand in the table.
+    pub(super) home: Option<Vec<Run>>,
+    /// Offset of its first attribute.
+    first: usize,
+    /// `bytes in use`: what lies behind is slack.
+    used: usize,
     bytes: Vec<u8>,
 }
 
 impl Record {
     /// Takes a record's bytes; `None` where they are none.
     pub(super) fn parse(number: u64, raw: &[u8]) -> Option<Self> {
-        if raw.span(0, 4)? != b"FILE" {
-            return None;
-        }
+        let signature = raw.span(0, 4).filter(|s| *s == b"FILE" || *s == b"BAAD")?;
         let mut bytes = raw.to_vec();
         let usa_offset = usize::from(raw.le16(4)?);
-        let sound = apply_fixups(&mut bytes, usa_offset, usize::from(raw.le16(6)?));
-        let flags = raw.le16(22)?;
-        let base = Some(Reference::parse(raw.le64(32)?)).filter(|base| base.record != 0 || base.sequence != 0);
-        let (in_use, directory) = (flags & 1 != 0, flags & 2 != 0);
-        Some(Self { number, sequence: raw.le16(16)?, in_use, directory, base, sound, usa_offset, bytes })
+        let whole = apply_fixups(&mut bytes, usa_offset, usize::from(raw.le16(6)?));
+        Some(Self { sound: whole && signature == b"FILE", usa_offset, ..Self::whole(number, bytes, None)? })
+    }
+
+    /// Takes a record whose fix-ups are applied, or that never had any.
+    pub(super) fn whole(number: u64, bytes: Vec<u8>, home: Option<Vec<Run>>) -> Option<Self> {
+        let flags = bytes.le16(22)?;
+        let base = Some(Reference::parse(bytes.le64(32)?)).filter(|base| base.record != 0 || base.sequence != 0);
+        Some(Self {
+            number,
+            sequence: bytes.le16(16)?,
+            in_use: flags & 1 != 0,
+            directory: flags & 2 != 0,
+            base,
+            sound: true,
+            usa_offset: usize::from(bytes.le16(4)?),
+            home,
+            first: usize::from(bytes.le16(20)?),
+            used: index(bytes.le32(24)?.into()).next_multiple_of(8),
+            bytes,
+        })
+    }
+
+    /// The same bytes, read as the record that they were before: attributes from `first` on, behind what is in use.
+    pub(super) fn former(&self, first: usize) -> Self {
+        Self { first, in_use: false, directory: false, base: None, ..self.clone() }
+    }
+
+    /// The number that the record itself keeps (NTFS 3.1).
+    pub(super) fn own_number(raw: &[u8]) -> Option<u64> {
+        (raw.le16(4)? >= 48).then(|| raw.le32(44).map(u64::from)).flatten()
+    }
+
+    /// Its bytes with fix-ups applied, and where its slack begins.
+    pub(super) fn slack(&self) -> (&[u8], usize) {
+        (&self.bytes, self.used.max(self.first))
+    }
+
+    /// True where it tells of any content.
+    pub(super) fn has_content(&self) -> bool {
+        let data = |a: &Attribute<'_>| a.kind == kind::DATA && a.value().is_none_or(|value| !value.is_empty());
+        self.attributes().any(|a| data(&a))
+    }
+
+    /// The attribute at byte `at`, if there is one.
+    pub(super) fn attribute_at(&self, at: usize) -> Option<Attribute<'_>> {
+        Attribute::parse(self, at)
+    }
+
+    /// The file that it stands for, or stood for before it was deleted.
+    pub(super) fn reference(&self) -> Reference {
+        Reference { record: self.number, sequence: self.referred_sequence() }
     }
 
     /// The attributes, in order; ends at the first that cannot be.
     pub(super) fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
-        let mut at = usize::from(self.bytes.le16(20).unwrap_or(u16::MAX));
+        let mut at = self.first;
         std::iter::from_fn(move || {
             let attribute = Attribute::parse(self, at)?;
             at = at.checked_add(attribute.bytes.len())?;
@@ -85,8 +140,20 @@ impl Record {
     }
 }
 
+/// Where byte `at` of a structure with fix-ups stands: the last two bytes of a stride are kept in the array at `usa`.
+/// With it how many bytes from there on stand together.
+pub(super) fn stored_at(at: usize, usa: usize) -> Option<(usize, usize)> {
+    let (stride, within) = (at.checked_div(STRIDE)?, at.checked_rem(STRIDE)?);
+    let moved = STRIDE.checked_sub(2)?;
+    if within < moved {
+        return Some((at, moved.checked_sub(within)?));
+    }
+    let kept = usa.checked_add(stride.checked_add(1)?.checked_mul(2)?)?;
+    Some((kept.checked_add(within.checked_sub(moved)?)?, STRIDE.checked_sub(within)?))
+}
+
 /// Puts back what the fix-ups moved; false where a stride is torn or the array does not fit.
-fn apply_fixups(bytes: &mut [u8], offset: usize, count: usize) -> bool {
+pub(super) fn apply_fixups(bytes: &mut [u8], offset: usize, count: usize) -> bool {
     let array: Vec<u16> = (0..count).map_while(|i| bytes.le16(offset.checked_add(i.checked_mul(2)?)?)).collect();
     let Some((number, values)) = array.split_first() else { return false };
     let mut sound = values.len() == bytes.len() / STRIDE;
@@ -172,6 +239,11 @@ impl<'r> Attribute<'r> {
     /// The mapping pairs.
     pub(super) fn pairs(&self) -> Option<&'r [u8]> {
         self.bytes.get(usize::from(self.bytes.le16(32)?)..)
+    }
+
+    /// Allocated bytes; told by the first piece only.
+    pub(super) fn allocated(&self) -> Option<u64> {
+        self.bytes.le64(40)
     }
 
     /// Exponent of the clusters of a compression unit.

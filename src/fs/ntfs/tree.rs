@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where The Sleuth Kit lists what has lost its directory, and so do we.
-const ORPHANS: &str = "/$OrphanFiles";
+pub(super) const ORPHANS: &str = "/$OrphanFiles";
 const ROOT: u64 = 5;
 /// Deeper than any path that Windows can make; a longer chain of parents is a circle.
-const MAX_DEPTH: usize = 1024;
+pub(super) const MAX_DEPTH: usize = 1024;
 
 /// A `$FILE_NAME`.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(super) struct FileName {
     pub(super) times: [Option<Timestamp>; 4],
     /// Size in bytes when the name was last written; often stale.
     pub(super) size: u64,
+    /// True for a directory.
+    pub(super) directory: bool,
 }
 
 impl FileName {
@@ -36,6 +38,7 @@ impl FileName {
             namespace: value.byte(65)?,
             times: [time(8), time(16), time(24), time(32)],
             size: value.le64(48)?,
+            directory: value.le32(56)? & 0x1000_0000 != 0,
         })
     }
 }
@@ -98,7 +101,14 @@ impl Tree {
         format!("{}/{}", self.directory_path(name.parent), name.name)
     }
 
-    fn directory_path(&self, start: Reference) -> Arc<str> {
+    /// True where the table has this directory.
+    pub(super) fn holds(&self, reference: Reference) -> bool {
+        let fits = |d: &Directory| reference.sequence == d.sequence || reference.sequence == d.referred;
+        reference.record == ROOT || self.directories.get(&reference.record).is_some_and(fits)
+    }
+
+    /// The path of a directory, empty for the root.
+    pub(super) fn directory_path(&self, start: Reference) -> Arc<str> {
         let mut known = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut chain, mut at) = (Vec::new(), start);
         let mut path: Arc<str> = loop {
