@@ -104,18 +104,19 @@ impl<'a> Worker<'a> {
         let (mut named, mut extents) = (Named::new(), Vec::new());
         for unit in units {
             let Task::Entry(entry) = &unit.task else { continue };
-            let given = entry.recovered == Some(Recovered::Intact) || is_placed(entry);
-            if entry.allocated || !given {
+            let intact = entry.recovered == Some(Recovered::Intact);
+            if entry.allocated || !(intact || is_placed(entry)) {
                 continue;
             }
             let base = volumes.get(unit.volume).map_or(0, |f| f.volume.extent.start);
-            let mut runs = entry.stream.runs.iter().filter_map(|run| match run {
+            let runs = entry.stream.runs.iter().filter_map(|run| match run {
                 Run::Data(extent) => Some(extent.shifted(base)),
                 Run::Hole(_) => None,
             });
-            if let Some(first) = runs.next() {
-                named.insert(first.start, first.len);
-                extents.push(first);
+            let runs: Vec<Extent> = runs.collect();
+            named.extend(runs.first().map(|first| (first.start, first.len)));
+            // What is less than certain is searched as unallocated space, too.
+            if intact {
                 extents.extend(runs);
             }
         }
