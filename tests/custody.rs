@@ -42,7 +42,7 @@ fn an_item_shows_its_facts_and_its_text() {
         ("key.txt", "low tide at noon"),
         ("minutes.docx", "The auditor asked twice about the invoice for pier seven."),
         ("utf16.txt", "The second ledger is on the stick."),
-        ("000066195456.pdf", "Harbour crane, pier seven, paid twice"),
+        ("invoice-pier-seven.pdf", "Harbour crane, pier seven, paid twice"),
         ("list.html", "the letter to Lisbon"),
         ("ledger-2023.txt:private", "the real figures are in the second ledger"),
     ] {

@@ -15,7 +15,7 @@ const PLANTED: &[(&str, usize)] = &[
     ("passphrase kind:member", 1),
     ("\"transfer the balance\" kind:file", 1),
     ("friday", 1),
-    ("kind:carved mime:application/pdf", 1),
+    ("deleted:true mime:application/pdf", 1),
     ("kind:carved mime:image/png", 1),
     ("kind:attachment", 1),
     ("shredder", 1),

@@ -33,6 +33,8 @@ const STORY: &[(&str, &str, bool, bool, &str)] = &[
     ("/srv/mail/mara.mbox", "file", false, false, "ok"),
     ("/srv/mail/mara.mbox!message 1.eml!ledger-2.csv", "attachment", false, false, "ok"),
     ("/srv/scans/readme.txt", "file", false, false, "ok"),
+    ("/srv/scans/invoice-pier-seven.pdf", "file", true, false, "ok"),
+    ("/srv/scans/stamp.png", "file", true, false, "ok"),
     ("/home/tom/.bash_history", "file", false, false, "ok"),
 ];
 
@@ -60,7 +62,7 @@ fn the_whole_story_is_found() {
     }
     let carved: Vec<(&str, &str)> =
         items.iter().filter(|i| i["kind"] == "carved").map(|i| (field(i, "name"), field(i, "mime"))).collect();
-    assert_eq!(carved, [("000066195456.pdf", "application/pdf"), ("000066199552.png", "image/png")]);
+    assert_eq!(carved, [("000080740352.pdf", "application/pdf"), ("000080744448.png", "image/png")]);
     let ids: std::collections::HashSet<&str> = items.iter().map(|i| field(i, "id")).collect();
     assert_eq!(ids.len(), items.len(), "each item has an id of its own");
     let volume = |path: &str| items.iter().find(|i| i["path"] == path).map(|i| i["volume"].clone());
@@ -73,8 +75,8 @@ fn the_whole_story_is_found() {
 const QUERIES: &[(&str, &[&str])] = &[
     ("passphrase", &["key.txt"]),
     ("PASSPHRASE", &["key.txt"]),
-    ("crane kind:file", &["chat.sqlite", "ledger-2023.txt"]),
-    ("crane kind:carved", &["000066195456.pdf"]),
+    ("crane kind:file", &["chat.sqlite", "ledger-2023.txt", "invoice-pier-seven.pdf"]),
+    ("crane kind:carved", &["000080740352.pdf"]),
     ("\"crane invoice\"", &["chat.sqlite"]),
     ("\"invoice crane\" kind:file", &[]),
     ("\"balance account\"~3 deleted:true", &["letter-to-lisbon.txt"]),
@@ -94,7 +96,7 @@ const QUERIES: &[(&str, &[&str])] = &[
     ("name:minutes.docx", &["minutes.docx"]),
     ("ext:docx", &["minutes.docx"]),
     ("kind:attachment", &["ledger-2.csv"]),
-    ("mime:application/pdf", &["000066195456.pdf"]),
+    ("mime:application/pdf", &["invoice-pier-seven.pdf", "000080740352.pdf"]),
     ("size:[900 TO 1000] kind:file", &["minutes.docx"]),
     ("mtime:[2024-02-29T12:00:00Z TO 2024-02-29T16:00:00Z]", &["minutes.docx", "letter-to-lisbon.txt"]),
     ("deleted:true kind:directory", &["to burn"]),

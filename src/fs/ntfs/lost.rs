@@ -256,6 +256,10 @@ fn listed(ntfs: &Ntfs<'_>, find: &Find, folders: &HashMap<Reference, FileName>, 
         (None, Some(name)) => vec![name_only(find, name, path(name))],
         (None, None) => Vec::new(),
     };
+    // What has no name and lies where a deleted file of the table does is an older form of that file.
+    if find.name.is_none() {
+        entries.retain(|entry| !is_within(entry, claimed));
+    }
     for entry in &mut entries {
         entry.origin = find.origin;
         entry.times.dtime = find.dtime;
@@ -267,6 +271,12 @@ fn listed(ntfs: &Ntfs<'_>, find: &Find, folders: &HashMap<Reference, FileName>, 
         }
     }
     entries
+}
+
+/// Whether all clusters of an entry, and there are some, lie in `claimed`.
+fn is_within(entry: &Entry, claimed: &ExtentSet) -> bool {
+    let own: ExtentSet = entry::stored(&entry.stream).collect();
+    own.total() > 0 && own.subtract(claimed).total() == 0
 }
 
 fn name_only(find: &Find, name: &FileName, path: String) -> Entry {
