@@ -194,6 +194,18 @@ fn every_row_is_registered() {
 }
 
 #[test]
+fn every_file_system_has_a_fuzz_target() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let rows = evidex::registry::FILE_SYSTEMS.iter().filter(|row| row.name != "folder");
+    let targets = rows.map(|row| format!("fs_{}", row.name));
+    let missing = |name: &String| {
+        !root.join(format!("targets/{name}.rs")).exists() || !manifest.contains(&format!("name = \"{name}\""))
+    };
+    none(targets.filter(missing).map(|name| format!("tests/fuzz: has no target {name}")).collect());
+}
+
+#[test]
 fn unsafe_and_threads_stay_where_they_are() {
     let mut wrong = Vec::new();
     for source in sources() {

@@ -108,7 +108,8 @@ fn read_bitmap(mft: &Mft<'_>, tree: &Tree) -> Option<Bitmap> {
         let runs = pieces.iter().flat_map(|p| mft.runs_of(p).0).collect();
         Stream::plain(runs, first.sizes()?.real)
     };
-    let needed = mft.boot.clusters.div_ceil(8);
+    // Holes would give any number of bits.
+    let needed = Some(mft.boot.clusters.div_ceil(8)).filter(|needed| *needed <= mft.view.size())?;
     let bits = Content::new(mft.view, &stream).prefix(needed).into_owned();
     (bits.len() as u64 == needed).then(|| Bitmap::new(mft.boot, bits))
 }

@@ -38,10 +38,16 @@ pub(super) struct Groups<'img> {
 
 impl<'img> Groups<'img> {
     pub(super) fn read(disk: &Disk<'img>, sb: &Superblock) -> Self {
-        let mut wrong = Vec::new();
+        let (mut wrong, mut more) = (Vec::new(), 0usize);
         // A group holds at least one block of the volume.
-        let groups = sb.group_count().min(disk.view.size());
-        let descriptors: Vec<_> = (0..groups).map(|group| descriptor(disk, sb, group, &mut wrong)).collect();
+        let groups = sb.group_count().min(disk.view.size().div_ceil(sb.block_size));
+        let mut read = |group| {
+            let found = descriptor(disk, sb, group, &mut wrong);
+            more = more.saturating_add(wrong.len().saturating_sub(MAX_WRONG));
+            wrong.truncate(MAX_WRONG);
+            found
+        };
+        let descriptors: Vec<_> = (0..groups).map(&mut read).collect();
         let inode_bitmaps = descriptors.iter().map(|d| inode_bitmap(disk, sb, (*d)?)).collect();
         let mut free = Vec::new();
         let metadata = metadata(sb, &descriptors);
@@ -56,7 +62,8 @@ impl<'img> Groups<'img> {
                 wrong.extend(what.err().map(|what| (at, format!("group {group}: {what}"))));
             }
         }
-        if let Some(more) = wrong.len().checked_sub(MAX_WRONG).filter(|more| *more > 0) {
+        more = more.saturating_add(wrong.len().saturating_sub(MAX_WRONG));
+        if more > 0 {
             wrong.truncate(MAX_WRONG);
             wrong.push((0, format!("{more} more remarks of this kind")));
         }

@@ -107,6 +107,17 @@ fn a_pointer_out_of_the_volume_ends_the_content() {
     assert_eq!((found[0].0.stream.size, found[0].1.len()), (2500, 2048));
 }
 
+#[test]
+fn groups_of_a_block_each_are_no_more_than_the_volume_has_blocks() {
+    let mut image = volume();
+    // Four thousand million blocks, one to a group.
+    put32(&mut image, BLOCK + 4, &[u32::MAX]);
+    put32(&mut image, BLOCK + 32, &[1, 1]);
+    let image = of_bytes(&image).unwrap();
+    let fs = open(View::whole(image.as_ref())).unwrap();
+    assert!((1..=1100).contains(&fs.facts().faults.len()), "remarks are counted, not kept");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

@@ -35,7 +35,9 @@ impl Bitmap {
         for extent in stored(stream) {
             let first = extent.start.checked_div(self.cluster).unwrap_or(0);
             let count = extent.len.div_ceil(self.cluster);
-            for cluster in first..first.saturating_add(count) {
+            let end = first.saturating_add(count);
+            taken = taken.saturating_add(end.saturating_sub(self.known().max(first)));
+            for cluster in first..end.min(self.known()) {
                 let counter = if self.is_taken(cluster) { &mut taken } else { &mut free };
                 *counter = counter.saturating_add(1);
             }
@@ -53,17 +55,22 @@ impl Bitmap {
         let mut at = 0u64;
         std::iter::from_fn(move || {
             let start = self.next(at, false)?;
-            let end = self.next(start, true).unwrap_or(self.clusters);
+            let end = self.next(start, true).unwrap_or(self.known());
             at = end;
             Some(Extent::between(start.saturating_mul(self.cluster), end.saturating_mul(self.cluster)))
         })
+    }
+
+    /// How many clusters have a bit; those behind them count as taken, however many a boot sector tells of.
+    fn known(&self) -> u64 {
+        (self.bits.len() as u64).saturating_mul(8).min(self.clusters)
     }
 
     /// The first cluster from `from` on that is taken, or free; whole bytes of the other kind are skipped.
     fn next(&self, from: u64, taken: bool) -> Option<u64> {
         let skipped = if taken { 0x00 } else { 0xff };
         let mut at = from;
-        while at < self.clusters {
+        while at < self.known() {
             if at.is_multiple_of(8) && self.bits.get(index(at / 8)) == Some(&skipped) {
                 at = at.saturating_add(8);
             } else if self.is_taken(at) == taken {

@@ -262,6 +262,17 @@ fn a_bad_record_is_read_with_a_fault() {
     assert_eq!((content.as_slice(), entry.faults.len()), (&b"text"[..], 1));
 }
 
+#[test]
+fn a_boot_sector_that_tells_of_any_number_of_clusters_costs_nothing() {
+    let gone = record(24, 2, 0, &[file_name(ROOT, "gone"), elsewhere(kind::DATA, "", 120, 1, 9)]);
+    let mut bytes = volume(&table(&[gone]));
+    bytes[40..48].copy_from_slice(&(1u64 << 50).to_le_bytes());
+    let image = crate::image::raw::of_bytes(&bytes).expect("an image");
+    let opened = open(View::whole(image.as_ref())).expect("it opens");
+    assert_eq!(opened.unallocated().count(), 0);
+    assert_eq!(at(&listed(&bytes), "/gone").0.recovered, Some(Recovered::Overwritten));
+}
+
 proptest! {
     #[test]
     fn any_table_is_survived(noise in prop::collection::vec(any::<u8>(), 8 * RECORD),
