@@ -40,6 +40,8 @@ pub(super) struct Claim {
     pub(super) life: Option<Life>,
     /// It may have begun elsewhere.
     pub(super) vague: bool,
+    /// Its clusters are known only because the next file begins where it ends ([`abutting`]).
+    pub(super) abuts: bool,
 }
 
 /// What makes two claims those of one file: the entry that is listed below two parents, or the two entries that a
@@ -85,7 +87,7 @@ impl Claim {
     /// The clusters of a deleted directory, which still hold its entries.
     pub(super) fn directory(first: u32, spans: &[Span]) -> Self {
         let known = Some(spans.to_vec());
-        Self { row: None, at: 0, first, count: total(spans), known, tail: 0, life: None, vague: false }
+        Self { row: None, at: 0, first, count: total(spans), known, tail: 0, life: None, vague: false, abuts: false }
     }
 
     fn key(&self) -> Key {
@@ -103,6 +105,12 @@ impl Claim {
     fn is_after(&self, other: &Self) -> bool {
         let after = |own: Life, other: Life| own.local == other.local && own.begun > other.late;
         self.life.zip(other.life).is_some_and(|(own, other)| after(own, other))
+    }
+
+    /// Created no earlier than the other was last written, as finely as the times tell.
+    fn is_younger(&self, other: &Self) -> bool {
+        let younger = |own: Life, other: Life| own.local == other.local && own.begun >= other.ended;
+        self.life.zip(other.life).is_some_and(|(own, other)| younger(own, other))
     }
 
     /// Last written after the other, for all that is known: it may have taken what the other gave free.
@@ -125,6 +133,7 @@ pub(super) struct Share {
 const AROUND: &str = "its content is taken to go on over clusters that are in use now";
 const CONTESTED: &str = "other deleted files can have had its clusters";
 const SOLVED: &str = "it was written while others were: its clusters are those that fit them all";
+const ABUTTING: &str = "older deleted files began in its clusters, but the next file begins where it ends in one piece";
 const BURIED: &str = "a later file, deleted too, was written over it";
 
 /// Gives every entry that has a claim its runs, its verdict and its surety.
@@ -132,7 +141,8 @@ pub(super) fn settle(view: View<'_>, heap: &Heap, free: &Free, entries: &mut [En
     let fit = |cluster: u32, tail: u64| fit(view, heap, cluster, tail);
     let mut listed = HashSet::new();
     let new = |claim: &&Claim| claim.is_directory() || listed.insert(claim.key());
-    let each: Vec<Claim> = claims.iter().filter(new).cloned().collect();
+    let mut each: Vec<Claim> = claims.iter().filter(new).cloned().collect();
+    abutting(free, &mut each);
     let shares = solve(heap, free, &each, fit);
     let shares: HashMap<Key, Share> = each.iter().map(Claim::key).zip(shares).collect();
     for claim in claims {
@@ -165,6 +175,39 @@ fn fit(view: View<'_>, heap: &Heap, cluster: u32, tail: u64) -> Fit {
         Fit::Possible
     } else {
         Fit::Exact
+    }
+}
+
+/// Files in whose clusters only older ones begin, and behind which, counted in free clusters, a later one begins: had
+/// they gone around the older ones they would end further on, and the later one would begin there.
+fn abutting(free: &Free, claims: &mut [Claim]) {
+    let mut firsts: Vec<(u64, usize)> =
+        claims.iter().enumerate().map(|(row, claim)| (free.rank(claim.first), row)).collect();
+    firsts.sort_unstable();
+    let mut fuel = Fuel::new(COMPARISONS);
+    let mut found = Vec::new();
+    for (row, claim) in claims.iter().enumerate() {
+        let open = claim.known.is_none() && !claim.vague && free.has(claim.first) && claim.count > 1;
+        let (start, end) = (free.rank(claim.first), free.rank(claim.first).saturating_add(claim.count));
+        let from = firsts.partition_point(|(rank, _)| *rank < start);
+        let near = firsts.get(from..).unwrap_or_default().iter().take_while(|(rank, _)| *rank <= end);
+        let (mut older, mut next, mut contested) = (false, false, false);
+        for (rank, other) in near.filter(|(_, other)| open && *other != row) {
+            let Some(other) = claims.get(*other).filter(|_| fuel.burn(1).is_ok()) else { break };
+            next |= *rank == end && other.is_younger(claim);
+            older |= *rank < end && claim.is_after(other);
+            contested |= *rank < end && !claim.is_after(other);
+        }
+        if older && next && !contested {
+            found.push(row);
+        }
+    }
+    for row in found {
+        if let Some(claim) = claims.get_mut(row) {
+            let mut spans = Vec::new();
+            free.append(free.rank(claim.first), claim.count, &mut spans);
+            (claim.abuts, claim.known) = (true, Some(spans));
+        }
     }
 }
 
@@ -256,6 +299,9 @@ impl Ground<'_> {
         let (verdict, sure, note) = match (&claim.known, whole) {
             (_, false) if !any => (Recovered::Overwritten, Vec::new(), None),
             (_, false) => (Recovered::Partial, Vec::new(), None),
+            (Some(_), true) if claim.abuts => {
+                (Recovered::Partial, vec![(claim.count, Certainty::Inferred)], Some(ABUTTING))
+            }
             (Some(_), true) => (Recovered::Intact, Vec::new(), None),
             (None, true) if claim.vague => (Recovered::Partial, vec![(claim.count, Certainty::Guessed)], None),
             (None, true) if spans.len() == 1 => (Recovered::Intact, vec![(claim.count, Certainty::Proven)], None),

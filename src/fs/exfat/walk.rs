@@ -194,7 +194,17 @@ impl<'a> Walk<'a> {
             let known = self.known(set, count);
             let tail = self.boot.heap.tail(set.size);
             let (row, life) = (Some(self.entries.len()), Life::of(&set.times));
-            self.claims.push(Claim { row, at: set.at, first: set.first, count, known, tail, life, vague: false });
+            self.claims.push(Claim {
+                row,
+                at: set.at,
+                first: set.first,
+                count,
+                known,
+                tail,
+                life,
+                vague: false,
+                abuts: false,
+            });
         }
         self.entries.push(entry);
     }

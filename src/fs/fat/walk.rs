@@ -218,6 +218,7 @@ impl<'a> Walk<'a> {
                 tail: heap.tail(size),
                 life: Life::of(&slot.times),
                 vague: self.is_vague(slot),
+                abuts: false,
             });
         }
     }

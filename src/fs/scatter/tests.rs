@@ -102,6 +102,7 @@ impl Disk {
             tail: file.tail,
             life: (timed && life.late > life.begun).then_some(life),
             vague: false,
+            abuts: false,
         }
     }
 
@@ -261,6 +262,7 @@ fn many_claims_end_in_time() {
                 tail: 1,
                 life,
                 vague: false,
+                abuts: false,
             })
             .collect();
         let begun = std::time::Instant::now();
