@@ -122,6 +122,13 @@ impl ExtentSet {
         Self(rest)
     }
 
+    /// What lies in `extent`, found in logarithmic time.
+    pub fn within(&self, extent: Extent) -> Self {
+        let first = self.0.partition_point(|e| e.end() <= extent.start);
+        let from = self.0.get(first..).unwrap_or_default().iter();
+        from.take_while(|e| e.start < extent.end()).map(|e| e.intersect(extent)).collect()
+    }
+
     /// True where any byte of `extent` lies in the set.
     pub fn touches(&self, extent: Extent) -> bool {
         let next = self.0.partition_point(|e| e.end() <= extent.start);
@@ -155,6 +162,9 @@ mod tests {
             prop_assert_eq!(bits(&a.intersect(&b)), bits(&a) & bits(&b));
             prop_assert_eq!(bits(&a.subtract(&b)), bits(&a) & !bits(&b));
             prop_assert_eq!(a.total(), u64::from(bits(&a).count_ones()));
+            for extent in b.as_slice() {
+                prop_assert_eq!(a.within(*extent), a.intersect(&ExtentSet::new(vec![*extent])));
+            }
         }
     }
 

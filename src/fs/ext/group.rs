@@ -257,7 +257,7 @@ fn uninit_free(sb: &Superblock, group: u64, metadata: &ExtentSet) -> Vec<Extent>
     let cluster = sb.cluster_ratio.saturating_mul(sb.block_size);
     let start = sb.group_start(group).saturating_mul(sb.block_size);
     let here = Extent::new(start, sb.group_len(group).saturating_mul(sb.block_size));
-    let inside = metadata.intersect(&ExtentSet::new(vec![here]));
+    let inside = metadata.within(here);
     let whole_clusters = inside.as_slice().iter().map(|extent| {
         let skip = extent.start.saturating_sub(start).checked_rem(cluster).unwrap_or(0);
         let end = extent.end().saturating_sub(start).checked_next_multiple_of(cluster).unwrap_or(u64::MAX);
