@@ -257,7 +257,7 @@ impl Artifact {
             item.properties.extend(numbers.map(|(name, value)| (name.to_owned(), value)));
             item.properties.insert("gid".to_owned(), access.gid.to_string());
         }
-        item.contradictions.clone_from(&entry.contradictions);
+        item.contradictions = entry.contradictions.iter().chain(&entry.impossible).cloned().collect();
         let (t, n) = (&entry.times, &entry.name_times);
         for (name, time) in [
             ("btime", t.btime),
@@ -272,6 +272,16 @@ impl Artifact {
         ] {
             item.set_time(name, time);
         }
+        item
+    }
+
+    /// What cannot be about this item, as an item of its own.
+    pub fn anomaly(&self, what: &str) -> Self {
+        let mut item = Self::new(self.image, self.volume, format!("{}:$ANOMALY", self.path), Kind::Anomaly, 0);
+        item.id = id_of(&[self.id.as_bytes(), what.as_bytes()]);
+        item.parent = Some(self.id.clone());
+        (item.allocated, item.deleted) = (self.allocated, self.deleted);
+        item.note = Some(what.to_owned());
         item
     }
 

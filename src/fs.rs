@@ -181,8 +181,10 @@ pub struct Entry {
     pub origin: Origin,
     /// How sure the content's place is: stretches in order, in bytes. Empty where the metadata names all of it.
     pub certainty: Vec<(u64, Certainty)>,
-    /// Times and sizes that cannot be, or contradict each other.
+    /// Times and sizes that contradict each other.
     pub contradictions: Vec<String>,
+    /// Times that cannot be: each such entry becomes an anomaly, too.
+    pub impossible: Vec<String>,
     /// Content; empty for directories.
     pub stream: Stream,
     /// Owner and permissions.
@@ -214,6 +216,7 @@ impl Entry {
             origin: Origin::Table,
             certainty: Vec::new(),
             contradictions: Vec::new(),
+            impossible: Vec::new(),
             stream: Stream::default(),
             access: None,
             attributes: Vec::new(),

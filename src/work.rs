@@ -146,6 +146,21 @@ impl<'a> Worker<'a> {
         let content = Content::new(view, &entry.stream);
         item.set_place(&content, Some(&entry.stream));
         item.set_certainty(&entry.certainty);
+        let anomaly = (!entry.impossible.is_empty()).then(|| item.anomaly(&entry.impossible.join("; ")));
+        self.entry_content(view, volume, entry, item, &content, done);
+        done.items.extend(anomaly);
+    }
+
+    /// The content of an entry, with what lies in it and behind it.
+    fn entry_content(
+        &self,
+        view: View<'_>,
+        volume: u32,
+        entry: &Entry,
+        mut item: Artifact,
+        content: &Content<'_>,
+        done: &mut Done,
+    ) {
         if matches!(entry.kind, EntryKind::Directory | EntryKind::Special) {
             done.items.push(item);
             return;
@@ -157,7 +172,7 @@ impl<'a> Worker<'a> {
             return;
         }
         let mut fuel = fuel_for(entry.stream.size);
-        self.examine(item, &content, 0, &mut fuel, done);
+        self.examine(item, content, 0, &mut fuel, done);
         if entry.allocated && self.options.profile != Profile::Triage {
             self.slack(view, volume, entry, done);
         }

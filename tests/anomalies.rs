@@ -37,10 +37,12 @@ fn hidden_sectors_and_differing_tables_are_items() {
     evidex(&["index".as_ref(), image.as_os_str(), "-c".as_ref(), case.as_ref()]).expect(0);
     let case = case.to_str().expect("a temporary path is UTF-8");
     let search = |query: &str| common::search(case, query);
-    assert_eq!(search("kind:anomaly").len(), 2);
+    assert_eq!(search("kind:anomaly").len(), 3);
     let hits = search("zqledger");
     assert_eq!(hits[0]["hits"][0]["image_offset"], HIDDEN_AT + 11);
     let files = common::items(case);
+    let sign = files.iter().find(|f| f["path"] == "/plain.txt:$ANOMALY").expect("a time that cannot be is an item");
+    assert!(sign["note"].as_str().unwrap().contains("the time of creation"), "{sign}");
     let plain = files.iter().find(|f| f["path"] == "/plain.txt").expect("the file is listed");
     assert!(plain["contradictions"][0].as_str().unwrap().contains("the time of creation"), "{plain}");
 }

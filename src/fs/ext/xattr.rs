@@ -22,7 +22,7 @@ pub(super) fn describe(ext: &Ext<'_>, inode: &Inode, entry: &mut Entry) {
     entry.access = Some(Access { mode: inode.mode.into(), uid, gid });
     entry.encrypted = inode.is_encrypted();
     if inode.impossible_time {
-        entry.contradictions.push("one of its times has a billion nanoseconds or more".to_owned());
+        entry.impossible.push("one of its times has a billion nanoseconds or more".to_owned());
     }
     if ext.sb.inode_size > 128 {
         let raw = ext.view.read_up_to(inode.at, ext.sb.inode_size);

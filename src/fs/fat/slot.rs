@@ -36,7 +36,7 @@ pub(super) struct Slot {
     /// Its long name's checksum vouches for its name.
     pub(super) restored: bool,
     /// Times that are none.
-    pub(super) contradictions: Vec<String>,
+    pub(super) impossible: Vec<String>,
 }
 
 impl Slot {
@@ -161,7 +161,7 @@ fn short_slot(b: &[u8], at: u64, wide: bool) -> Option<Slot> {
         size: b.le32(28)?,                                      // DIR_FileSize
         times: times(b)?,
         restored: false,
-        contradictions: impossible_times(b),
+        impossible: impossible_times(b),
         note: deleted.then(|| "the first letter of its name is lost".to_owned()),
     };
     if slot.is_label() {

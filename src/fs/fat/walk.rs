@@ -159,7 +159,7 @@ impl<'a> Walk<'a> {
         let mut entry = Entry::new(path, kind, format!("{cluster}:{}", slot.at), slot.at);
         entry.allocated = !(parent_deleted || slot.deleted || slot.behind_end);
         entry.times = slot.times;
-        entry.contradictions.clone_from(&slot.contradictions);
+        entry.impossible.clone_from(&slot.impossible);
         // The lowest directory is the root, or an orphan.
         entry.origin = match self.frames.first() {
             _ if slot.behind_end => Origin::Slack,

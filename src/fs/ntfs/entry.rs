@@ -69,6 +69,7 @@ pub(super) fn entries(
 fn named(draft: &Entry, name: &FileName, first: Option<&Entry>) -> Entry {
     let mut named = Entry { name_times: times::of_name(name), ..draft.clone() };
     named.contradictions = times::contradictions(&named.times, &named.name_times);
+    named.impossible = times::impossible(&named.times);
     if name.name.ends_with(vss::STORE_NAME) {
         named.remark("a volume shadow copy, which is not read");
     }
@@ -90,6 +91,7 @@ fn at_path(ntfs: &Ntfs<'_>, record: &Record, path: &str, streams: &[Data], draft
             entry.kind = EntryKind::Stream;
             entry.target = None;
             entry.contradictions.clear();
+            entry.impossible.clear();
             fill(ntfs, record, &mut entry, data);
             entries.push(entry);
         }
