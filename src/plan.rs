@@ -219,28 +219,14 @@ impl Draft {
         }
         self.faults.extend(lost);
         let covered = file_system.facts().size.min(view.size());
-        let behind = view.sub(Extent::between(covered, view.size()));
-        self.look_behind(row, view, behind);
-        free.push(behind.extent());
+        if let Some(anomaly) = behind(view, file_system.facts().size) {
+            self.add_anomaly(row, anomaly);
+        }
+        free.push(view.sub(Extent::between(covered, view.size())).extent());
         let free = ExtentSet::new(free);
         self.add_windows(row, free.as_slice());
         self.unallocated.push(free);
         self.metadata.push(ExtentSet::new(vec![volume.extent]));
-    }
-
-    /// Bytes behind a file system's end, where nothing stands but, of some, a copy of the first sector.
-    fn look_behind(&mut self, row: usize, view: View<'_>, behind: View<'_>) {
-        let bytes = behind.read_up_to(0, LOOK_BEHIND);
-        let (first, last) = (view.read_up_to(0, 512), bytes.len().saturating_sub(512));
-        let is_copy = bytes.get(last..).is_some_and(|tail| tail == first.as_ref());
-        let bytes = if is_copy { bytes.get(..last).unwrap_or_default() } else { &bytes };
-        if crate::bytes::all_zero(bytes) {
-            return;
-        }
-        let what = format!("{} bytes lie behind the file system's end, and they are not empty", behind.size());
-        let sign = Fault::new(behind.absolute(0), "volume", what);
-        // They are searched as unallocated space.
-        self.add_anomaly(row, Anomaly { sign, extents: Vec::new() });
     }
 
     fn add_anomaly(&mut self, row: usize, anomaly: Anomaly) {
@@ -294,6 +280,19 @@ impl Draft {
             self.units.push(Unit { volume: row, start: first.extent.start, task: Task::Window(pieces) });
         }
     }
+}
+
+/// Bytes behind the end of a file system of `size` bytes, where nothing stands but, of some, a copy of the first sector.
+/// They are searched as unallocated space.
+pub fn behind(view: View<'_>, size: u64) -> Option<Anomaly> {
+    let behind = view.sub(Extent::between(size.min(view.size()), view.size()));
+    let bytes = behind.read_up_to(0, LOOK_BEHIND);
+    let (first, last) = (view.read_up_to(0, 512), bytes.len().saturating_sub(512));
+    let is_copy = bytes.get(last..).is_some_and(|tail| tail == first.as_ref());
+    let bytes = if is_copy { bytes.get(..last).unwrap_or_default() } else { &bytes };
+    let what = format!("{} bytes lie behind the file system's end, and they are not empty", behind.size());
+    let sign = Fault::new(behind.absolute(0), "volume", what);
+    (!crate::bytes::all_zero(bytes)).then(|| Anomaly { sign, extents: Vec::new() })
 }
 
 /// What of a stream's runs holds content: up to its size, or all of a compressed one.

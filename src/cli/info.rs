@@ -5,6 +5,7 @@ use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::{self, Entry, Facts};
 use crate::image::{self, View};
+use crate::plan;
 use crate::text::printable;
 use crate::volume::{self, Volume, VolumeKind};
 use anyhow::Result;
@@ -126,7 +127,11 @@ fn look(disk: View<'_>, volume: &Volume) -> Row {
     for (kind, claim) in fs::claims(view) {
         match (kind.open)(view) {
             _ if row.facts.is_some() => row.remarks.push(format!("also looks like {}: {}", kind.name, claim.reason)),
-            Ok(file_system) => row.facts = Some(file_system.facts().clone()),
+            Ok(file_system) => {
+                let mut facts = file_system.facts().clone();
+                facts.anomalies.extend(plan::behind(view, facts.size));
+                row.facts = Some(facts);
+            }
             Err(fault) => row.remarks.push(format!("looks like {}, but {fault}", kind.name)),
         }
     }

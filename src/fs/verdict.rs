@@ -36,8 +36,9 @@ impl Live {
 pub(super) fn settle<I: Iterator<Item = Entry>>(deleted: &mut [Entry], live: Live, again: impl FnOnce() -> I) {
     let claims = claims(deleted);
     for (row, loss) in losses(deleted, &claims) {
+        let newer = loss.newer.and_then(|newer| Some(deleted.get(newer)?.path.clone()));
         if let Some(entry) = deleted.get_mut(row) {
-            lose(entry, &loss);
+            lose(entry, &loss, newer.as_deref());
         }
     }
     name_owners(deleted, live.held, again);
@@ -87,8 +88,10 @@ fn losses(entries: &[Entry], deleted: &[Held]) -> BTreeMap<usize, Loss> {
         for other in open.iter().rev().take(MAX_RIVALS) {
             compare(entries, *other, *held, &mut losses);
         }
-        if open.len() > MAX_RIVALS {
+        if open.len() >= MAX_RIVALS {
             open.iter().chain([held]).for_each(|h| losses.entry(h.row).or_default().doubted = true);
+            // Those that reach furthest stand for all: whatever meets one that is left out meets as many of these.
+            open.sort_unstable_by_key(|h| std::cmp::Reverse(h.extent.end()));
             open.truncate(MAX_RIVALS);
         }
         open.push(*held);
@@ -123,13 +126,11 @@ fn is_same(one: &Entry, other: &Entry) -> bool {
     moved || (one.inode == other.inode && one.at == other.at)
 }
 
-/// True where `one` was made after `other` was deleted or, where that is not known, last changed.
+/// True where `one` was made after `other` was last changed, and not before it was deleted. A time of deletion is kept in
+/// whole seconds: within one of them the times of change decide.
 fn is_later(one: &Entry, other: &Entry) -> bool {
-    let Some(made) = one.times.btime.or(first(&one.times)) else { return false };
-    let end = other.times.dtime.or(last(&other.times));
-    end.is_some_and(|end| {
-        instant(made) > instant(end) || (other.times.dtime.is_some() && instant(made) == instant(end))
-    })
+    let (Some(made), Some(end)) = (one.times.btime.or(first(&one.times)), last(&other.times)) else { return false };
+    instant(made) > instant(end) && other.times.dtime.is_none_or(|gone| made.seconds >= gone.seconds)
 }
 
 fn instant(time: Timestamp) -> (i64, u32) {
@@ -145,7 +146,7 @@ fn last(times: &Times) -> Option<Timestamp> {
     [times.btime, times.mtime, times.ctime].into_iter().flatten().max_by_key(|time| instant(*time))
 }
 
-fn lose(entry: &mut Entry, loss: &Loss) {
+fn lose(entry: &mut Entry, loss: &Loss, newer: Option<&str>) {
     if !matches!(entry.recovered, Some(Recovered::Intact | Recovered::Partial)) {
         return;
     }
@@ -156,7 +157,8 @@ fn lose(entry: &mut Entry, loss: &Loss) {
         entry.recovered = Some(if all { Recovered::Overwritten } else { Recovered::Partial });
         // What is not its own any more is not to be read as its content.
         entry.certainty.clear();
-        entry.remark("a deleted file that was made later wrote over its clusters");
+        let newer = newer.unwrap_or("a deleted file");
+        entry.remark(&format!("{newer}, made later and deleted too, wrote over its clusters"));
     } else if loss.doubted && entry.recovered == Some(Recovered::Intact) {
         entry.recovered = Some(Recovered::Partial);
         entry.remark("another deleted file had the same clusters, and the times do not tell which came last");
@@ -243,6 +245,7 @@ mod tests {
     fn the_file_that_wrote_last_keeps_its_clusters() {
         let mut entries = [entry("/old", false, 10, &[(0, 8)]), entry("/new", false, 20, &[(4, 2)])];
         assert_eq!(verdicts(&mut entries), [Some(Recovered::Partial), Some(Recovered::Intact)]);
+        assert_eq!(entries[0].note.as_deref(), Some("/new, made later and deleted too, wrote over its clusters"));
         let mut entries = [entry("/old", false, 10, &[(4, 2)]), entry("/new", false, 20, &[(0, 8)])];
         assert_eq!(verdicts(&mut entries), [Some(Recovered::Overwritten), Some(Recovered::Intact)]);
     }
@@ -251,6 +254,26 @@ mod tests {
     fn where_times_do_not_tell_neither_is_intact() {
         let mut entries = [entry("/a", false, 10, &[(0, 8)]), entry("/b", false, 10, &[(4, 2)])];
         assert_eq!(verdicts(&mut entries), [Some(Recovered::Partial); 2]);
+    }
+
+    #[test]
+    fn within_a_second_the_times_of_change_decide() {
+        let of = |path: &str, nanos: u32| {
+            let mut entry = entry(path, false, 0, &[(0, 8)]);
+            entry.times.btime = Timestamp::unix_nano(7, nanos);
+            entry.times.dtime = Some(Timestamp::unix(7));
+            entry
+        };
+        let mut entries = [of("/old", 100), of("/new", 500)];
+        assert_eq!(verdicts(&mut entries), [Some(Recovered::Overwritten), Some(Recovered::Intact)]);
+    }
+
+    #[test]
+    fn of_more_rivals_than_are_compared_none_is_intact() {
+        let nested = |i: u32| entry(&format!("/{i}"), false, i.into(), &[(i.into(), 1000 - 4 * u64::from(i))]);
+        let mut entries: Vec<Entry> = (0..200).map(nested).collect();
+        let verdicts = verdicts(&mut entries);
+        assert!(verdicts.iter().skip(MAX_RIVALS).all(|verdict| *verdict != Some(Recovered::Intact)));
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Keeps the copies that a descriptor announces and that are still there.
+    /// Keeps the copies that a descriptor announces and that are still there. A transaction that lacks any is a gap.
     fn take(
         &mut self,
         ring: &Ring<'_>,
@@ -137,14 +137,10 @@ impl Journal {
         let mut at = descriptor;
         for tag in ring.tags(descriptor) {
             at = ring.next(at);
-            if heads.contains(&at) {
-                return;
-            }
-            if !claimed.insert(at) || !ring.holds(at, sequence, &tag) {
-                continue;
-            }
-            if let Some(place) = ring.place(at) {
-                self.copies.push(Copy { block: tag.block, sequence, place });
+            let own = !heads.contains(&at) && claimed.insert(at) && ring.holds(at, sequence, &tag);
+            match ring.place(at).filter(|_| own) {
+                Some(place) => self.copies.push(Copy { block: tag.block, sequence, place }),
+                None => drop(self.commits.remove(&sequence)),
             }
         }
     }

@@ -243,16 +243,14 @@ impl<'a> Recovery<'a> {
             Some((0, _)) => Recovered::Overwritten,
             Some((free, total)) if free < total || mapping.wrong.is_some() => Recovered::Partial,
             Some(_) => {
-                let doubts = [self.short(inode, mapping), self.rewritten(lost, mapping), later(lost)];
-                let mut verdict = Recovered::Intact;
-                for doubt in doubts.into_iter().flatten() {
-                    verdict = Recovered::Partial;
-                    entry.remark(&doubt);
-                }
-                if verdict == Recovered::Partial {
+                let losses = [self.short(inode, mapping), self.rewritten(lost, mapping)];
+                let (losses, doubt): (Vec<String>, _) = (losses.into_iter().flatten().collect(), later(lost));
+                losses.iter().chain(&doubt).for_each(|remark| entry.remark(remark));
+                // An older state of it can be read; what lacks blocks or was written over is no state of it at all.
+                if losses.is_empty() && doubt.is_some() {
                     entry.certainty = vec![(inode.size, Certainty::Inferred)];
                 }
-                verdict
+                if losses.is_empty() && doubt.is_none() { Recovered::Intact } else { Recovered::Partial }
             }
         });
     }
