@@ -238,8 +238,9 @@ pub trait FileSystem: Send + Sync {
     /// What it says about itself.
     fn facts(&self) -> &Facts;
 
-    /// All entries, each once, in the file system's own order: the same on every run. Deleted ones too; a structure
-    /// that cannot be read is a fault, and the rest follows.
+    /// All entries, each once, in the file system's own order: the same on every run. Deleted ones too, those that the
+    /// tables do not hold ([`Origin::Table`]) behind all others; a structure that cannot be read is a fault, and the rest
+    /// follows.
     fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_>;
 
     /// The clusters that belong to nothing, sorted and merged, relative to the volume.

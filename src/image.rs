@@ -5,6 +5,7 @@
 
 pub mod folder;
 pub mod map;
+pub mod mapped;
 pub mod raw;
 pub mod seal;
 

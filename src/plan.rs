@@ -3,13 +3,17 @@
 //! Units stand in the order of their first byte on the disk, so that a cold disk is read almost sequentially. Sizes of
 //! units depend on the evidence alone, never on threads or memory.
 
+pub mod past;
+
 use crate::content::{Codec, Run};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::fs::{Anomaly, Entry, EntryKind, Facts, FileSystem};
 use crate::image::View;
 use crate::volume::{self, Layout, Volume, VolumeKind};
+use past::{Past, Seen, Which};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// How much unallocated space makes a unit, in bytes.
 pub const WINDOW: u64 = 64 << 20;
@@ -132,13 +136,18 @@ impl Plan {
     }
 }
 
-/// Lists all that is on a disk.
-pub fn plan(disk: View<'_>) -> Plan {
+/// Lists all that is on a disk, and `which` of what its volumes held before.
+pub fn plan(disk: View<'_>, which: Which) -> Plan {
     let layout = volume::divide(disk);
-    let mut draft = Draft::default();
+    let pasts = if which == Which::None { Vec::new() } else { past::find(disk, &layout) };
+    let seen = pasts.iter().map(|past| (past.row, Seen::default())).collect();
+    let mut draft = Draft { seen, ..Draft::default() };
     draft.metadata.push(layout.metadata.clone());
     for volume in &layout.volumes {
         draft.add(disk, volume);
+    }
+    for past in &pasts {
+        draft.add_past(disk, past, which);
     }
     for sign in &layout.faults {
         let row = layout.volumes.iter().position(|v| v.extent.intersect(Extent::new(sign.at, 1)).len == 1);
@@ -176,6 +185,8 @@ struct Draft {
     metadata: Vec<ExtentSet>,
     slack: Vec<ExtentSet>,
     unallocated: Vec<ExtentSet>,
+    /// What is listed of volumes that have a past, by their rows.
+    seen: HashMap<usize, Seen>,
 }
 
 impl Draft {
@@ -229,6 +240,32 @@ impl Draft {
         self.metadata.push(ExtentSet::new(vec![volume.extent]));
     }
 
+    /// Adds what a volume held at an earlier time.
+    fn add_past(&mut self, disk: View<'_>, past: &Past, which: Which) {
+        let (row, mut seen) = (self.volumes.len(), self.seen.remove(&past.row).unwrap_or_default());
+        let today = disk.sub(past.volume.extent);
+        let file_system = past.list(disk, which, &mut seen, &mut |entry| match entry {
+            Ok(entry) => self.push_entry(row, today, entry),
+            Err(fault) => self.faults.push(fault),
+        });
+        self.seen.insert(past.row, seen);
+        for sign in past.faults() {
+            self.add_anomaly(row, Anomaly { sign: sign.clone(), extents: Vec::new() });
+        }
+        let unread = file_system.is_none().then(|| "no file system of that time can be read".to_owned());
+        let remarks = unread.into_iter().collect();
+        self.volumes.push(Found { volume: past.volume.clone(), file_system, remarks });
+    }
+
+    fn push_entry(&mut self, row: usize, view: View<'_>, entry: Entry) {
+        let first = entry.stream.runs.iter().find_map(|run| match run {
+            Run::Data(extent) => Some(extent.start),
+            Run::Hole(_) => None,
+        });
+        let start = view.absolute(first.unwrap_or(entry.at));
+        self.units.push(Unit { volume: row, start, task: Task::Entry(Box::new(entry)) });
+    }
+
     fn add_anomaly(&mut self, row: usize, anomaly: Anomaly) {
         self.units.push(Unit { volume: row, start: anomaly.sign.at, task: Task::Anomaly(Box::new(anomaly)) });
     }
@@ -244,12 +281,10 @@ impl Draft {
                 slack.extend(entry.stream.slack().into_iter().map(|e| view.sub(e).extent()));
                 content.extend(content_extents(&entry).map(|e| view.sub(e).extent()));
             }
-            let first = entry.stream.runs.iter().find_map(|run| match run {
-                Run::Data(extent) => Some(extent.start),
-                Run::Hole(_) => None,
-            });
-            let start = view.absolute(first.unwrap_or(entry.at));
-            self.units.push(Unit { volume: row, start, task: Task::Entry(Box::new(entry)) });
+            if let Some(seen) = self.seen.get_mut(&row) {
+                seen.take(&entry);
+            }
+            self.push_entry(row, view, entry);
         });
         self.content.push(ExtentSet::new(content));
         self.slack.push(ExtentSet::new(slack));

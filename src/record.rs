@@ -28,7 +28,7 @@ const PREFIX: usize = HEAD.len() + 64 + MIDDLE.len();
 pub struct VolumeRecord {
     /// Its number.
     pub number: u32,
-    /// `whole`, `partition` or `gap`.
+    /// `whole`, `partition`, `gap` or `snapshot`.
     pub kind: String,
     /// First byte.
     pub offset: u64,
@@ -39,6 +39,12 @@ pub struct VolumeRecord {
     pub type_name: String,
     /// The table's name for it.
     pub name: String,
+    /// Of an earlier time: number of the volume that it is of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub of: Option<u32>,
+    /// Of an earlier time: when that was, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub made: Option<String>,
     /// File system, where one was read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub file_system: Option<String>,

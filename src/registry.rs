@@ -14,6 +14,9 @@ pub static IMAGES: &[image::Format] = &[
 pub static SCHEMES: &[volume::Scheme] =
     &[volume::Scheme { name: "gpt", read: volume::gpt::read }, volume::Scheme { name: "mbr", read: volume::mbr::read }];
 
+/// Who keeps earlier times of a volume.
+pub static KEEPERS: &[volume::Keeper] = &[volume::Keeper { name: "vss", read: volume::vss::read }];
+
 /// File systems.
 pub static FILE_SYSTEMS: &[fs::Row] = &[
     fs::Row { name: "folder", probe: fs::folder::probe, open: fs::folder::open },

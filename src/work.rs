@@ -17,6 +17,7 @@ use crate::fuel::Fuel;
 use crate::hash::{Algorithm, Hasher};
 use crate::identify::{self, Identity};
 use crate::image::View;
+use crate::plan::past::Which;
 use crate::plan::{Found, Piece, Task, Unit};
 use crate::text::Text;
 use members::Collector;
@@ -54,11 +55,14 @@ pub struct Options {
     pub profile: Profile,
     /// Which hashes are taken.
     pub hashes: Vec<Algorithm>,
+    /// What of earlier times of its volumes is listed.
+    #[serde(default)]
+    pub past: Which,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { profile: Profile::Standard, hashes: Algorithm::ALL.to_vec() }
+        Self { profile: Profile::Standard, hashes: Algorithm::ALL.to_vec(), past: Which::default() }
     }
 }
 

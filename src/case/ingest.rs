@@ -11,7 +11,6 @@ use crate::index::{self, Checkpoint};
 use crate::pipeline::{self, Power, Progress};
 use crate::plan::{self, Plan};
 use crate::record::{ImageRecord, Record, SealRecord, VolumeRecord, Writer};
-use crate::volume::VolumeKind;
 use crate::work::Worker;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -127,7 +126,7 @@ fn one(
         let path = evidence.path.display();
         return Err(CaseError::Refused(format!("{path}: {what} since indexing began: index it into another case")));
     }
-    let plan = plan::plan(View::whole(image));
+    let plan = plan::plan(View::whole(image), case.manifest.options.past);
     let first = checkpoint.units.unwrap_or(0);
     audit::note(case.dir(), "index", json!({"image": evidence.name, "units": plan.units.len(), "from": first}))?;
     let done = plan.units.iter().take(crate::bytes::index(first)).fold(0u64, |n, u| n.saturating_add(u.bytes()));
@@ -184,18 +183,15 @@ fn broken(seal: &Seal, image: &dyn Image, blake3: &str) -> Result<Vec<String>, C
 fn image_record(number: u32, image: &dyn Image, plan: &Plan) -> ImageRecord {
     let volume = |found: &plan::Found| {
         let facts = found.file_system.as_ref().map(|(_, facts)| facts);
-        let kind = match found.volume.kind {
-            VolumeKind::Whole => "whole",
-            VolumeKind::Partition => "partition",
-            VolumeKind::Gap => "gap",
-        };
         VolumeRecord {
             number: found.volume.number,
-            kind: kind.to_owned(),
+            kind: found.volume.kind.name().to_owned(),
             offset: found.volume.extent.start,
             length: found.volume.extent.len,
             type_name: found.volume.type_name.clone(),
             name: found.volume.name.clone(),
+            of: found.volume.past.map(|(of, _)| of),
+            made: found.volume.past.and_then(|(_, made)| made).map(|made| made.rfc3339()),
             file_system: facts.map(|f| f.name.clone()),
             label: facts.map(|f| f.label.clone()).unwrap_or_default(),
             id: facts.map(|f| f.id.clone()).unwrap_or_default(),

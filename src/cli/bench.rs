@@ -7,6 +7,7 @@ use crate::case::ingest::{self, Run, Watch};
 use crate::hash::Algorithm;
 use crate::image::{self, Image, View, seal};
 use crate::pipeline::{Power, Progress, sweep};
+use crate::plan::past::Which;
 use crate::plan::{self, Plan, Task, Unit};
 use crate::work::{Options, Profile, Worker};
 use anyhow::Result;
@@ -98,7 +99,7 @@ fn stages(image: &dyn Image, samples: &mut Vec<Sample>) -> Result<()> {
     })?);
     let mut planned = None;
     samples.push(timed("list", || {
-        planned = Some(plan::plan(disk));
+        planned = Some(plan::plan(disk, Which::default()));
         Ok(image.size())
     })?);
     let Some(plan) = planned else { return Ok(()) };
@@ -120,7 +121,7 @@ fn stages(image: &dyn Image, samples: &mut Vec<Sample>) -> Result<()> {
 /// Reads text and members out of all files, without hashing and without an index.
 fn extract(disk: View<'_>, plan: &Plan) -> u64 {
     use rayon::prelude::*;
-    let options = Options { profile: Profile::Standard, hashes: Vec::new() };
+    let options = Options { hashes: Vec::new(), ..Options::default() };
     let worker = Worker::new(disk, 0, &plan.volumes, &plan.units, &options);
     let files: Vec<&Unit> = plan.units.iter().filter(|u| matches!(u.task, Task::Entry(_))).collect();
     files

@@ -6,6 +6,7 @@ use crate::extent::{Extent, ExtentSet};
 use crate::hash::{Algorithm, Hasher};
 use crate::image::{self, View};
 use crate::pipeline::sweep::{self, Found};
+use crate::plan::past::Which;
 use crate::plan::{self, Task};
 use crate::search::bound::number;
 use anyhow::{Context, Result, bail};
@@ -93,7 +94,7 @@ fn stretches(disk: View<'_>, args: &CarveArgs) -> Result<Vec<Extent>> {
     let all = if args.whole {
         ExtentSet::new(vec![Extent::new(0, disk.size())])
     } else {
-        let units = plan::plan(disk).units;
+        let units = plan::plan(disk, Which::None).units;
         let pieces = units.into_iter().filter_map(|unit| match unit.task {
             Task::Window(pieces) => Some(pieces),
             Task::Entry(_) | Task::Anomaly(_) => None,

@@ -1,5 +1,6 @@
 //! `evidex index`: images, or folders of files, into a case.
 
+use super::info::SnapshotsArg;
 use super::progress::Bar;
 use super::{Common, output};
 use crate::case::ingest::{self, Run};
@@ -51,6 +52,9 @@ pub(super) struct IndexArgs {
     /// Memory for work in flight, in MiB
     #[arg(long, default_value_t = 128, value_name = "MIB")]
     memory: u64,
+    /// What volumes held at the times of their snapshots: what changed since, each version once; all of it; or nothing
+    #[arg(long, value_enum, default_value = "changed")]
+    snapshots: SnapshotsArg,
     /// Make progress permanent after so many MiB of evidence
     #[arg(long, default_value_t = 2048, value_name = "MIB")]
     checkpoint: u64,
@@ -62,7 +66,8 @@ pub(super) fn run(args: &IndexArgs, common: &Common) -> Result<ExitCode> {
     }
     let mut names = args.name.iter().cloned();
     let images: Vec<(PathBuf, Option<String>)> = args.images.iter().map(|i| (i.clone(), names.next())).collect();
-    let options = Options { profile: profile(args.profile), hashes: algorithms(&args.hash)? };
+    let options =
+        Options { profile: profile(args.profile), hashes: algorithms(&args.hash)?, past: args.snapshots.which() };
     let dir = args.case.clone().unwrap_or_else(|| default_case(&args.images));
     refuse_inside(&dir, &args.images)?;
     // What cannot be opened leaves no case behind.

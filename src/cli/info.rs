@@ -6,10 +6,11 @@ use crate::fault::Fault;
 use crate::fs::{self, Entry, Facts};
 use crate::image::{self, View};
 use crate::plan;
+use crate::plan::past::{self, Past, Seen, Which};
 use crate::text::printable;
 use crate::volume::{self, Volume, VolumeKind};
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -22,6 +23,30 @@ pub(super) struct InfoArgs {
     /// List all entries of its file systems, with their places
     #[arg(long)]
     list: bool,
+    /// With --list, what volumes held at the times of their snapshots
+    #[arg(long, value_enum, default_value = "changed")]
+    snapshots: SnapshotsArg,
+}
+
+/// What of the earlier times of a volume is listed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum SnapshotsArg {
+    /// What changed since, each version once
+    Changed,
+    /// All that was there
+    All,
+    /// Nothing
+    None,
+}
+
+impl SnapshotsArg {
+    pub(super) const fn which(self) -> Which {
+        match self {
+            Self::Changed => Which::Changed,
+            Self::All => Which::All,
+            Self::None => Which::None,
+        }
+    }
 }
 
 /// A volume and what was found in it.
@@ -35,13 +60,16 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let image = image::open(&args.image)?;
     let disk = View::whole(image.as_ref());
     if args.list {
-        return list(disk, common);
+        return list(disk, args.snapshots.which(), common);
     }
     let layout = volume::divide(disk);
-    let rows: Vec<Row> = layout.volumes.iter().map(|v| look(disk, v)).collect();
+    let pasts = past::find(disk, &layout);
+    let mut rows: Vec<Row> = layout.volumes.iter().map(|v| look(disk, v)).collect();
+    rows.extend(pasts.iter().map(|past| Row { volume: past.volume.clone(), facts: None, remarks: Vec::new() }));
     let mut faults: Vec<&Fault> = layout.faults.iter().collect();
     let facts = || rows.iter().filter_map(|r| r.facts.as_ref());
     faults.extend(facts().flat_map(|f| &f.faults));
+    faults.extend(pasts.iter().flat_map(Past::faults));
     let anomalies: Vec<&Fault> = facts().flat_map(|f| f.anomalies.iter().map(|a| &a.sign)).collect();
     let mut out = std::io::stdout().lock();
     if common.json {
@@ -67,19 +95,31 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
 }
 
 /// A line an entry: volume, `-` for what is deleted, metadata address, size, path, and where the content lies.
-fn list(disk: View<'_>, common: &Common) -> Result<ExitCode> {
+fn list(disk: View<'_>, which: Which, common: &Common) -> Result<ExitCode> {
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    for volume in volume::divide(disk).volumes.iter().filter(|v| v.kind != VolumeKind::Gap) {
+    let layout = volume::divide(disk);
+    let pasts = if which == Which::None { Vec::new() } else { past::find(disk, &layout) };
+    for (row, volume) in layout.volumes.iter().enumerate().filter(|(_, v)| v.kind != VolumeKind::Gap) {
         let view = disk.sub(volume.extent);
         let Some(file_system) = fs::claims(view).into_iter().find_map(|(row, _)| (row.open)(view).ok()) else {
             continue;
         };
-        let mut written = Ok(());
-        fs::list(file_system.as_ref(), &mut |entry| {
+        let pasts: Vec<&Past> = pasts.iter().filter(|past| past.row == row).collect();
+        let (mut written, mut seen) = (Ok(()), Seen::default());
+        let mut write = |number: u32, entry: Result<Entry, Fault>| {
             if let (Ok(entry), true) = (entry, written.is_ok()) {
-                written = list_entry(&mut out, common.json, volume.number, view, &entry);
+                written = list_entry(&mut out, common.json, number, view, &entry);
             }
+        };
+        fs::list(file_system.as_ref(), &mut |entry| {
+            if let (Ok(entry), false) = (&entry, pasts.is_empty()) {
+                seen.take(entry);
+            }
+            write(volume.number, entry);
         });
+        for past in pasts {
+            past.list(disk, which, &mut seen, &mut |entry| write(past.volume.number, entry));
+        }
         written?;
     }
     out.flush()?;
@@ -138,22 +178,15 @@ fn look(disk: View<'_>, volume: &Volume) -> Row {
     row
 }
 
-const fn kind_name(kind: VolumeKind) -> &'static str {
-    match kind {
-        VolumeKind::Whole => "whole",
-        VolumeKind::Partition => "partition",
-        VolumeKind::Gap => "gap",
-    }
-}
-
 fn as_json(row: &Row) -> Value {
     let v = &row.volume;
     let fs = row
         .facts
         .as_ref()
         .map(|f| json!({"name": f.name, "label": f.label, "id": f.id, "cluster": f.cluster, "size": f.size}));
-    json!({"number": v.number, "kind": kind_name(v.kind), "offset": v.extent.start, "length": v.extent.len,
-           "type": v.type_name, "name": v.name, "file_system": fs, "remarks": row.remarks})
+    json!({"number": v.number, "kind": v.kind.name(), "offset": v.extent.start, "length": v.extent.len,
+           "type": v.type_name, "name": v.name, "of": v.past.map(|(of, _)| of),
+           "made": v.past.and_then(|(_, made)| made).map(|made| made.rfc3339()), "file_system": fs, "remarks": row.remarks})
 }
 
 fn print(row: &Row, out: &mut impl Write) -> std::io::Result<()> {
@@ -164,9 +197,13 @@ fn print(row: &Row, out: &mut impl Write) -> std::io::Result<()> {
             format!("{}{label} {}, clusters of {} bytes", f.name, f.id, f.cluster)
         }
         (None, VolumeKind::Gap) => "in no partition".to_owned(),
+        (None, VolumeKind::Snapshot) => {
+            let (of, made) = v.past.unwrap_or_default();
+            format!("vol{of} as of {}", made.map_or("an unknown time".to_owned(), |made| made.rfc3339()))
+        }
         (None, _) => "no file system that is read".to_owned(),
     };
-    let (number, kind) = (v.number, kind_name(v.kind));
+    let (number, kind) = (v.number, v.kind.name());
     let line = format!("vol{number:<3} {kind:<9} {:>15} {:>15}  {what}", v.extent.start, v.extent.len);
     writeln!(out, "{}", printable(&line))?;
     for text in [&v.type_name, &v.name].into_iter().filter(|t| !t.is_empty()) {

@@ -6,8 +6,7 @@ use super::record::{Attribute, Record, kind};
 use super::reparse::Reparse;
 use super::times;
 use super::tree::{FileName, names};
-use super::vss;
-use crate::bytes::Fields;
+use crate::bytes::{Fields, guid};
 use crate::content::wof::Algorithm;
 use crate::content::{Codec, Run, Stream};
 use crate::extent::Extent;
@@ -16,6 +15,8 @@ use crate::fs::{Entry, EntryKind, Recovered};
 
 /// The record of `$BadClus`.
 pub(super) const BAD_CLUSTERS: u64 = 8;
+/// The end of the name of a file that holds what a volume shadow copy keeps.
+const SHADOW_STORE: &str = "{3808876b-c176-4e48-b7ae-04046e6cc752}";
 
 /// A `$DATA` attribute, put together from its pieces.
 struct Data {
@@ -70,8 +71,8 @@ fn named(draft: &Entry, name: &FileName, first: Option<&Entry>) -> Entry {
     let mut named = Entry { name_times: times::of_name(name), ..draft.clone() };
     named.contradictions = times::contradictions(&named.times, &named.name_times);
     named.impossible = times::impossible(&named.times);
-    if name.name.ends_with(vss::STORE_NAME) {
-        named.remark("a volume shadow copy, which is not read");
+    if name.name.ends_with(SHADOW_STORE) {
+        named.remark("the store of a volume shadow copy");
     }
     if let Some(first) = first {
         named.remark(&format!("another name of {}", first.path));
@@ -158,14 +159,6 @@ fn marks(records: &[Record]) -> Vec<String> {
         _ => None,
     };
     records.iter().flat_map(Record::attributes).filter_map(mark).collect()
-}
-
-/// A GUID as Windows prints it: its first three numbers are little-endian.
-pub(super) fn guid([a, b, c, d, e, f, g, h, rest @ ..]: [u8; 16]) -> String {
-    let first = u32::from_le_bytes([a, b, c, d]);
-    let (second, third) = (u16::from_le_bytes([e, f]), u16::from_le_bytes([g, h]));
-    let rest = u64::from_be_bytes(rest);
-    format!("{first:08x}-{second:04x}-{third:04x}-{:04x}-{:012x}", rest >> 48, rest & 0xffff_ffff_ffff)
 }
 
 /// Puts a stream into an entry, with what is left of it.
