@@ -118,6 +118,20 @@ fn is_unsafe(c: char) -> bool {
         || matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Appends a number in decimal: what a listing of many entries spends most of its formatting on.
+pub fn push_decimal(out: &mut String, mut number: u64) {
+    // 20 digits hold any.
+    let (mut digits, mut at) = ([b'0'; 20], 20usize);
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' | u8::try_from(number % 10).unwrap_or(0);
+        (number, at) = (number / 10, at.saturating_sub(1));
+        if number == 0 {
+            break;
+        }
+    }
+    out.push_str(digits.get(at..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
+}
+
 /// Text from evidence, fit for a terminal: control characters and bidirectional overrides as `\u{XX}`.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let plain = |b: &u8| (0x20..0x7f).contains(b);
