@@ -235,11 +235,7 @@ impl Draft {
 
     fn add_entries(&mut self, row: usize, view: View<'_>, file_system: &dyn FileSystem) {
         let (mut content, mut slack) = (Vec::new(), Vec::new());
-        crate::fs::list(file_system, &mut |entry| {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(fault) => return self.faults.push(fault),
-            };
+        let mut add = |entry: Entry| {
             if entry.allocated && entry.kind != EntryKind::Directory {
                 slack.extend(entry.stream.slack().into_iter().map(|e| view.sub(e).extent()));
                 content.extend(content_extents(&entry).map(|e| view.sub(e).extent()));
@@ -250,6 +246,14 @@ impl Draft {
             });
             let start = view.absolute(first.unwrap_or(entry.at));
             self.units.push(Unit { volume: row, start, task: Task::Entry(Box::new(entry)) });
+        };
+        crate::fs::list(file_system, &mut |batch| {
+            for entry in batch {
+                match entry {
+                    Ok(entry) => add(entry),
+                    Err(fault) => self.faults.push(fault),
+                }
+            }
         });
         self.content.push(ExtentSet::new(content));
         self.slack.push(ExtentSet::new(slack));

@@ -127,7 +127,7 @@ fn one(
         let path = evidence.path.display();
         return Err(CaseError::Refused(format!("{path}: {what} since indexing began: index it into another case")));
     }
-    let plan = plan::plan(View::whole(image));
+    let plan = pipeline::on_workers(run.power.threads, || plan::plan(View::whole(image)))?;
     let first = checkpoint.units.unwrap_or(0);
     audit::note(case.dir(), "index", json!({"image": evidence.name, "units": plan.units.len(), "from": first}))?;
     let done = plan.units.iter().take(crate::bytes::index(first)).fold(0u64, |n, u| n.saturating_add(u.bytes()));

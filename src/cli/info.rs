@@ -1,17 +1,20 @@
 //! `evidex info`: what an image holds: container, partitions, file systems, damage. Needs no case.
 
+use super::index::cores;
 use super::{Common, output};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::{self, Entry, Facts};
 use crate::image::{self, View};
+use crate::pipeline;
 use crate::plan;
-use crate::text::printable;
+use crate::text::{Decimal, printable};
 use crate::volume::{self, Volume, VolumeKind};
 use anyhow::Result;
 use clap::Args;
+use rayon::prelude::*;
 use serde_json::{Value, json};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,7 +38,7 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let image = image::open(&args.image)?;
     let disk = View::whole(image.as_ref());
     if args.list {
-        return list(disk, common);
+        return pipeline::on_workers(cores(), || list(disk, common))?;
     }
     let layout = volume::divide(disk);
     let rows: Vec<Row> = layout.volumes.iter().map(|v| look(disk, v)).collect();
@@ -68,27 +71,50 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
 
 /// A line an entry: volume, `-` for what is deleted, metadata address, size, path, and where the content lies.
 fn list(disk: View<'_>, common: &Common) -> Result<ExitCode> {
-    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let mut out = std::io::stdout();
     for volume in volume::divide(disk).volumes.iter().filter(|v| v.kind != VolumeKind::Gap) {
         let view = disk.sub(volume.extent);
         let Some(file_system) = fs::claims(view).into_iter().find_map(|(row, _)| (row.open)(view).ok()) else {
             continue;
         };
         let mut written = Ok(());
-        fs::list(file_system.as_ref(), &mut |entry| {
-            if let (Ok(entry), true) = (entry, written.is_ok()) {
-                written = list_entry(&mut out, common.json, volume.number, view, &entry);
+        fs::list(file_system.as_ref(), &mut |batch| {
+            for entries in batch.chunks(BATCH) {
+                if written.is_ok() {
+                    written = list_batch(&mut out, common.json, volume.number, view, entries);
+                }
             }
         });
         written?;
     }
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-const BLANKS: &str = "              ";
+/// Entries whose lines are made before they are written, and those that one thread makes at a time.
+const BATCH: usize = 1 << 14;
+const PIECE: usize = 1 << 8;
 
-fn list_entry(out: &mut impl Write, as_json: bool, volume: u32, view: View<'_>, entry: &Entry) -> std::io::Result<()> {
+/// Makes the lines of these entries side by side, and writes them in order.
+fn list_batch(
+    out: &mut impl Write,
+    as_json: bool,
+    volume: u32,
+    view: View<'_>,
+    entries: &[std::result::Result<Entry, Fault>],
+) -> std::io::Result<()> {
+    let lines = |entries: &[std::result::Result<Entry, Fault>]| {
+        let mut lines = Vec::with_capacity(PIECE << 7);
+        let entries = entries.iter().flatten();
+        let mut lines_of = |entry| list_entry(&mut lines, as_json, volume, view, entry);
+        entries.into_iter().try_for_each(&mut lines_of).map(|()| lines)
+    };
+    let pieces: Vec<std::io::Result<Vec<u8>>> = entries.par_chunks(PIECE).map(lines).collect();
+    pieces.into_iter().try_for_each(|piece| out.write_all(&piece?))
+}
+
+const BLANKS: &[u8] = b"              ";
+
+fn list_entry(out: &mut Vec<u8>, as_json: bool, volume: u32, view: View<'_>, entry: &Entry) -> std::io::Result<()> {
     let extents = entry.stream.extents(view, Extent::new(0, entry.stream.size));
     if as_json {
         let place = |(offset, length): &(Option<u64>, u64)| json!({"offset": offset, "length": length});
@@ -100,22 +126,20 @@ fn list_entry(out: &mut impl Write, as_json: bool, volume: u32, view: View<'_>, 
             "size": entry.stream.size, "path": entry.path, "extents": extents}),
         );
     }
-    let mark = if entry.allocated { " " } else { "-" };
-    let size = entry.stream.size.to_string();
-    let pad = |text: &str, width: usize| BLANKS.get(..width.saturating_sub(text.len())).unwrap_or_default();
-    let (inode, path) = (&entry.inode, printable(&entry.path));
-    for piece in
-        ["vol", &volume.to_string(), " ", mark, " ", inode, pad(inode, 14), " ", pad(&size, 12), &size, " ", &path]
-    {
-        out.write_all(piece.as_bytes())?;
-    }
+    let mark: &[u8] = if entry.allocated { b" " } else { b"-" };
+    let pad = |text: &[u8], width: usize| BLANKS.get(..width.saturating_sub(text.len())).unwrap_or_default();
+    let (volume, size, path) = (Decimal::new(volume.into()), Decimal::new(entry.stream.size), printable(&entry.path));
+    let (inode, size) = (entry.inode.as_bytes(), size.as_bytes());
+    let head = [b"vol", volume.as_bytes(), b" ", mark, b" ", inode, pad(inode, 14), b" ", pad(size, 12), size, b" "];
+    head.iter().for_each(|piece| out.extend_from_slice(piece));
+    out.extend_from_slice(path.as_bytes());
     for (offset, length) in extents {
-        match offset {
-            Some(at) => write!(out, " {at}+{length}")?,
-            None => write!(out, " hole+{length}")?,
-        }
+        let (offset, length) = (offset.map(Decimal::new), Decimal::new(length));
+        let offset = offset.as_ref().map_or(&b"hole"[..], Decimal::as_bytes);
+        [b" ", offset, b"+", length.as_bytes()].iter().for_each(|piece| out.extend_from_slice(piece));
     }
-    out.write_all(b"\n")
+    out.push(b'\n');
+    Ok(())
 }
 
 fn look(disk: View<'_>, volume: &Volume) -> Row {

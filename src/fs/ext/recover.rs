@@ -212,7 +212,8 @@ impl<'a> Recovery<'a> {
         let mut entry = Entry::new(path, kind, lost.number.to_string(), lost.at);
         entry.allocated = false;
         entry.times = crate::fs::Times { dtime: lost.deleted, ..inode.times };
-        xattr::describe(ext, inode, &mut entry);
+        let raw = ext.view.read_up_to(inode.at, ext.sb.inode_size);
+        xattr::describe(ext, inode, &raw, &mut entry);
         entry.faults.extend(mapping.wrong.as_ref().map(|wrong| ext.fault(inode.at, wrong.clone())));
         if let Some(sequence) = lost.sequence {
             entry.origin = Origin::Journal;

@@ -84,7 +84,7 @@ fn list(image: &[u8]) -> Vec<(Entry, Vec<u8>)> {
         let bytes = Content::new(view, &entry.stream).slice(0, 1 << 16).parts().flatten().collect::<Vec<_>>().concat();
         (entry, bytes)
     };
-    fs.entries().take(10_000).flatten().map(read).collect()
+    fs.entries().flatten().take(10_000).flatten().map(read).collect()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::content::{Codec, Run, Stream};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::{Entry, EntryKind, Recovered};
-use crate::text::push_decimal;
+use crate::text::Decimal;
 
 /// The record of `$BadClus`.
 pub(super) const BAD_CLUSTERS: u64 = 8;
@@ -104,13 +104,8 @@ fn at_path(ntfs: &Ntfs<'_>, record: &Record, streams: &[Data], mut main: Entry, 
 
 /// The address of an attribute: record, type and attribute id.
 fn address(record: &Record, kind: u32, id: u16) -> String {
-    let mut address = String::with_capacity(16);
-    push_decimal(&mut address, record.number);
-    for number in [kind, id.into()] {
-        address.push('-');
-        push_decimal(&mut address, number.into());
-    }
-    address
+    let [number, kind, id] = [record.number, kind.into(), id.into()].map(Decimal::new);
+    [&number, "-", &kind, "-", &id].concat()
 }
 
 /// A record without a name: listed where it still has content.

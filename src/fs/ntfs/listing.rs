@@ -5,11 +5,9 @@ use super::record::Record;
 use super::tree::{ORPHANS, Paths};
 use super::{Ntfs, entry};
 use crate::fault::Fault;
-use crate::fs::Entry;
+use crate::fs::{Batch, Entry};
 use rayon::prelude::*;
-use std::iter::Flatten;
 use std::ops::Range;
-use std::vec;
 
 /// Goes through the table, then through what was lost from it.
 pub(super) struct Listing<'n> {
@@ -17,7 +15,6 @@ pub(super) struct Listing<'n> {
     /// The blocks of the table that are not read yet.
     blocks: Range<u64>,
     lost: Option<Lost<'n, 'n>>,
-    ready: Flatten<vec::IntoIter<Vec<Result<Entry, Fault>>>>,
     /// Deleted records whose directory the table no longer has: what was lost may tell it.
     adrift: Vec<Record>,
 }
@@ -30,55 +27,42 @@ const MAX_ADRIFT: usize = 1 << 18;
 /// What a block of the table gives.
 #[derive(Default)]
 struct Page {
-    entries: Vec<Result<Entry, Fault>>,
+    entries: Batch,
     adrift: Vec<Record>,
     seen: Seen,
 }
 
 impl<'n> Listing<'n> {
     pub(super) fn new(ntfs: &'n Ntfs<'n>) -> Self {
-        let (blocks, lost) = (0..ntfs.mft.blocks(), Some(Lost::new(ntfs)));
-        Self { ntfs, blocks, lost, ready: Vec::new().into_iter().flatten(), adrift: Vec::new() }
-    }
-
-    /// Reads on; nothing where the end is reached.
-    fn read(&mut self) -> Option<()> {
-        let batch = self.blocks.start..self.blocks.end.min(self.blocks.start.saturating_add(BATCH));
-        let ready = if batch.is_empty() {
-            vec![self.lost.take()?.entries(&std::mem::take(&mut self.adrift))]
-        } else {
-            self.blocks.start = batch.end;
-            self.table(batch)
-        };
-        self.ready = ready.into_iter().flatten();
-        Some(())
+        Self { ntfs, blocks: 0..ntfs.mft.blocks(), lost: Some(Lost::new(ntfs)), adrift: Vec::new() }
     }
 
     /// What these blocks of the table give.
-    fn table(&mut self, blocks: Range<u64>) -> Vec<Vec<Result<Entry, Fault>>> {
+    fn table(&mut self, blocks: Range<u64>) -> Batch {
         let (ntfs, wait) = (self.ntfs, self.adrift.len() < MAX_ADRIFT);
         let pages: Vec<Page> = blocks.into_par_iter().map(|block| page(ntfs, block, wait)).collect();
-        let take = |page: Page| {
+        let mut batch = Vec::with_capacity(pages.iter().map(|page| page.entries.len()).sum());
+        for mut page in pages {
+            batch.append(&mut page.entries);
             self.adrift.extend(page.adrift);
             if let Some(lost) = &mut self.lost {
                 lost.take(page.seen);
             }
-            page.entries
-        };
-        pages.into_iter().map(take).collect()
+        }
+        batch
     }
 }
 
 impl Iterator for Listing<'_> {
-    type Item = Result<Entry, Fault>;
+    type Item = Batch;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(ready) = self.ready.next() {
-                return Some(ready);
-            }
-            self.read()?;
+    fn next(&mut self) -> Option<Batch> {
+        let blocks = self.blocks.start..self.blocks.end.min(self.blocks.start.saturating_add(BATCH));
+        if blocks.is_empty() {
+            return Some(self.lost.take()?.entries(&std::mem::take(&mut self.adrift)));
         }
+        self.blocks.start = blocks.end;
+        Some(self.table(blocks))
     }
 }
 

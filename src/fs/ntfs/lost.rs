@@ -11,7 +11,7 @@ use super::{Ntfs, log, times, usn};
 use crate::content::{Run, Stream};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
-use crate::fs::{Entry, EntryKind, Origin, Recovered};
+use crate::fs::{Batch, Entry, EntryKind, Origin, Recovered};
 use crate::fuel::Fuel;
 use crate::time::Timestamp;
 use std::collections::HashMap;
@@ -216,7 +216,7 @@ impl<'n, 'img> Lost<'n, 'img> {
 
     /// Reads all structures that may hold traces, and lists what they give, behind the records that are `adrift`: those
     /// find their path through directories that are lost.
-    pub(super) fn entries(mut self, adrift: &[Record]) -> Vec<Result<Entry, Fault>> {
+    pub(super) fn entries(mut self, adrift: &[Record]) -> Batch {
         self.known.names.sort_unstable();
         log::read(&mut self);
         for find in std::mem::take(&mut self.waiting) {
