@@ -18,7 +18,7 @@ pub(super) fn crc16(seed: u16, bytes: &[u8]) -> u16 {
 
 /// The seed of all that belongs to one inode.
 pub(super) fn inode_seed(volume: u32, number: u32, generation: u32) -> u32 {
-    crc32c(crc32c(volume, &number.to_le_bytes()), &generation.to_le_bytes())
+    crc32c(volume, &(u64::from(number) | u64::from(generation) << 32).to_le_bytes())
 }
 
 /// Whether the checksum that an inode carries (`i_checksum_lo`, `i_checksum_hi`) is its own.

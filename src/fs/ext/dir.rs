@@ -6,6 +6,7 @@
 
 use super::superblock::Superblock;
 use crate::bytes::Fields;
+use std::borrow::Cow;
 
 /// Inode, record length, name length, file type.
 const HEADER: usize = 8;
@@ -115,7 +116,7 @@ fn parse(sb: &Superblock, b: &[u8], at: u64) -> Option<(Dirent, usize, usize)> {
 
 /// A name, without what would be taken for a path.
 fn text(name: &[u8]) -> String {
-    let text = String::from_utf8_lossy(name);
+    let text = std::str::from_utf8(name).map_or_else(|_| String::from_utf8_lossy(name), Cow::Borrowed);
     if name.iter().any(|c| matches!(c, b'/' | 0)) { text.replace(['/', '\0'], "\u{fffd}") } else { text.into_owned() }
 }
 

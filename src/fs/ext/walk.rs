@@ -88,6 +88,27 @@ impl Frame {
     }
 }
 
+/// An inode with its bytes.
+struct Found<'a> {
+    number: u32,
+    /// Where its table has it.
+    at: u64,
+    raw: Cow<'a, [u8]>,
+    inode: Inode,
+}
+
+impl<'a> Found<'a> {
+    fn of(ext: &'a Ext<'_>, number: u32) -> Option<Self> {
+        let (at, raw) = ext.raw_inode(number)?;
+        let inode = Inode::parse(&ext.sb, &raw, ext.disk.place(at))?;
+        Some(Self { number, at, raw, inode })
+    }
+
+    fn is_possible(&self) -> bool {
+        self.inode.kind().is_some()
+    }
+}
+
 /// A lost name, and the path of the directory that had it.
 pub(super) type Lost = (String, Sighting);
 
@@ -149,7 +170,7 @@ impl<'a> Walk<'a> {
         self.walked.insert(ROOT);
         match self.ext.inode(ROOT).filter(|inode| inode.kind() == Some(EntryKind::Directory)) {
             Some(root) => {
-                let mapping = map(self.ext, ROOT, &root, &mut self.fuel);
+                let mapping = map(self.ext, &root, seed(self.ext, ROOT, &root), &mut self.fuel);
                 let wrong = mapping.wrong.as_ref().map(|wrong| format!("root directory: {wrong}"));
                 self.faults.extend(wrong.map(|wrong| self.ext.fault(root.at, wrong)));
                 let (names, faults) = self.names(ROOT, String::new(), &root, &mapping);
@@ -203,11 +224,11 @@ impl<'a> Walk<'a> {
 
     /// The entry of a directory, whose names are the next to be met.
     fn directory(&mut self, named: &Named) -> Entry {
-        let raw = self.ext.raw_inode(named.dirent.inode);
-        let (mut entry, inode) = begin(self.ext, named, raw.as_ref());
-        if let (Some(inode), Some((_, raw))) = (inode, raw) {
-            let mapping = fill(self.ext, &mut entry, named.dirent.inode, &inode, &raw, &mut self.fuel);
-            self.enter(&mut entry, named.dirent.inode, &inode, &mapping);
+        let found = Found::of(self.ext, named.dirent.inode);
+        let mut entry = begin(self.ext, named, found.as_ref());
+        if let Some(found) = found.as_ref().filter(|found| found.is_possible()) {
+            let mapping = fill(self.ext, &mut entry, found, &mut self.fuel);
+            self.enter(&mut entry, named.dirent.inode, &found.inode, &mapping);
         }
         entry
     }
@@ -332,41 +353,40 @@ fn side_by_side(ext: &Ext<'_>, steps: Vec<Step>, share: u64) -> (Batch, Vec<(usi
 
 /// The entry of a name that is no directory.
 fn make(ext: &Ext<'_>, named: &Named, fuel: &mut Fuel) -> Entry {
-    let raw = ext.raw_inode(named.dirent.inode);
-    let (mut entry, inode) = begin(ext, named, raw.as_ref());
-    if let (Some(inode), Some((_, raw))) = (inode, raw) {
-        fill(ext, &mut entry, named.dirent.inode, &inode, &raw, fuel);
+    let found = Found::of(ext, named.dirent.inode);
+    let mut entry = begin(ext, named, found.as_ref());
+    if let Some(found) = found.as_ref().filter(|found| found.is_possible()) {
+        fill(ext, &mut entry, found, fuel);
     }
     entry
 }
 
-/// The entry of a name, and its inode where that tells anything.
-fn begin(ext: &Ext<'_>, named: &Named, raw: Option<&(u64, Cow<'_, [u8]>)>) -> (Entry, Option<Inode>) {
+/// The entry of a name; what its inode tells is filled in later.
+fn begin(ext: &Ext<'_>, named: &Named, found: Option<&Found<'_>>) -> Entry {
     let dirent = &named.dirent;
     let path = [&named.directory, "/", &dirent.name].concat();
-    let inode = raw.and_then(|(at, raw)| Inode::parse(&ext.sb, raw, ext.disk.place(*at)));
-    let kind = inode.as_ref().and_then(Inode::kind).unwrap_or_else(|| kind_of(dirent.file_type));
-    let at = inode.as_ref().map_or(dirent.at, |inode| inode.at);
+    let kind = found.and_then(|found| found.inode.kind()).unwrap_or_else(|| kind_of(dirent.file_type));
+    let at = found.map_or(dirent.at, |found| found.inode.at);
     let mut entry = Entry::new(path, kind, Decimal::new(dirent.inode.into()).to_owned(), at);
     entry.note = named.is_orphan.then(|| "no directory names it".to_owned());
     if ext.groups.inode_used(&ext.sb, dirent.inode) == Some(false) {
         entry.faults.push(ext.fault(at, format!("inode {} is named but marked as free", dirent.inode)));
     }
-    let inode = inode.filter(|inode| inode.kind().is_some());
-    if inode.is_none() {
+    if !found.is_some_and(Found::is_possible) {
         let what = format!("inode {} is empty or cannot be read", dirent.inode);
         entry.faults.push(ext.fault(dirent.at, what));
     }
-    (entry, inode)
+    entry
 }
 
 /// What the inode tells: times, content, the target of a link. Gives the list of blocks, for a directory to be entered.
-fn fill(ext: &Ext<'_>, entry: &mut Entry, number: u32, inode: &Inode, raw: &[u8], fuel: &mut Fuel) -> Mapping {
-    let at = ext.groups.inode_at(&ext.sb, number).unwrap_or(inode.at);
-    if ext.disk.changes(at, ext.sb.inode_size) {
+fn fill(ext: &Ext<'_>, entry: &mut Entry, found: &Found<'_>, fuel: &mut Fuel) -> Mapping {
+    let Found { number, at, raw, inode } = found;
+    if ext.disk.changes(*at, ext.sb.inode_size) {
         entry.remark("its inode is as the journal would write it back; the table still holds an older one");
     }
-    if seed(ext, number, inode).is_some_and(|seed| checksum::inode_holds(seed, raw) == Some(false)) {
+    let seed = seed(ext, *number, inode);
+    if seed.is_some_and(|seed| checksum::inode_holds(seed, raw) == Some(false)) {
         entry.faults.push(ext.fault(inode.at, format!("the checksum of inode {number} does not fit")));
     }
     // In a live inode the field of deletion links those whose deletion is not finished.
@@ -375,7 +395,7 @@ fn fill(ext: &Ext<'_>, entry: &mut Entry, number: u32, inode: &Inode, raw: &[u8]
     if entry.kind == EntryKind::Special {
         return Mapping::default();
     }
-    let mut mapping = map(ext, number, inode, fuel);
+    let mut mapping = map(ext, inode, seed, fuel);
     entry.faults.extend(mapping.wrong.take().map(|wrong| ext.fault(inode.at, wrong)));
     if entry.kind != EntryKind::Directory {
         entry.stream = Stream::plain(std::mem::take(&mut mapping.runs), inode.size);
@@ -384,9 +404,9 @@ fn fill(ext: &Ext<'_>, entry: &mut Entry, number: u32, inode: &Inode, raw: &[u8]
     mapping
 }
 
-fn map(ext: &Ext<'_>, number: u32, inode: &Inode, fuel: &mut Fuel) -> Mapping {
+fn map(ext: &Ext<'_>, inode: &Inode, seed: Option<u32>, fuel: &mut Fuel) -> Mapping {
     let mapper = Mapper { disk: &ext.disk, sb: &ext.sb, free: &ext.groups.free, older: None };
-    mapper.map(inode, false, seed(ext, number, inode), fuel)
+    mapper.map(inode, false, seed, fuel)
 }
 
 /// What the checksums of an inode's structures begin with, where the volume has any.

@@ -20,7 +20,7 @@ pub(super) struct Listing<'n> {
 }
 
 /// Blocks of the table that are read side by side.
-const BATCH: u64 = 32;
+const BATCH: u64 = 8;
 /// When there are as many as this, no more records are kept waiting for their directory.
 const MAX_ADRIFT: usize = 1 << 18;
 
