@@ -11,6 +11,7 @@
 mod checksum;
 mod dir;
 mod disk;
+mod entry;
 mod group;
 mod history;
 mod inode;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::content::Content;
-use crate::fs::{EntryKind, Origin, Recovered};
+use crate::fs::{Entry, EntryKind, Origin, Recovered};
 use crate::image::raw::of_bytes;
 use proptest::prelude::*;
 

@@ -4,11 +4,12 @@
 //! last name; other names of it are listed as such. What has no name at all comes last, below `/$OrphanFiles`.
 
 use super::Ext;
+use super::entry::set_target;
 use super::history::Incarnation;
 use super::inode::Inode;
 use super::lost::{self, Reader, Sighting, kind_of};
 use super::map::{Mapper, Mapping};
-use super::walk::{Lost, MAX_DEPTH, ORPHANS, set_target};
+use super::walk::{Lost, MAX_DEPTH, ORPHANS};
 use super::xattr;
 use crate::content::{Run, Stream};
 use crate::extent::Extent;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::content::Content;
-use crate::fs::Recovered;
+use crate::fs::{Entry, Recovered};
 use crate::image::raw::of_bytes;
 use proptest::prelude::*;
 

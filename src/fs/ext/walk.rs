@@ -1,20 +1,17 @@
 //! The walk from the root directory: every live entry. What it meets of lost names is left to [`super::recover`].
 
-use super::checksum;
+use super::Ext;
 use super::dir::Dirent;
+use super::entry::{self, Found, Named};
 use super::inode::Inode;
-use super::lost::{Listing, Reader, Sighting, kind_of};
-use super::map::{Mapper, Mapping};
+use super::lost::{Listing, Reader, Sighting};
+use super::map::Mapping;
 use super::recover::Recovery;
-use super::{Ext, xattr};
 use crate::bytes::index;
-use crate::content::{Content, Stream};
 use crate::fault::Fault;
 use crate::fs::{Batch, Entry, EntryKind};
 use crate::fuel::Fuel;
-use crate::text::Decimal;
 use rayon::prelude::*;
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +20,6 @@ const ROOT: u32 = 2;
 pub(super) const ORPHANS: &str = "/$OrphanFiles";
 /// No path may be deeper.
 pub(super) const MAX_DEPTH: usize = 1024;
-/// The longest target of a symbolic link.
-const MAX_TARGET: u64 = 4096;
 
 /// A set of inode numbers.
 pub(super) struct Inodes(Vec<u64>);
@@ -88,27 +83,6 @@ impl Frame {
     }
 }
 
-/// An inode with its bytes.
-struct Found<'a> {
-    number: u32,
-    /// Where its table has it.
-    at: u64,
-    raw: Cow<'a, [u8]>,
-    inode: Inode,
-}
-
-impl<'a> Found<'a> {
-    fn of(ext: &'a Ext<'_>, number: u32) -> Option<Self> {
-        let (at, raw) = ext.raw_inode(number)?;
-        let inode = Inode::parse(&ext.sb, &raw, ext.disk.place(at))?;
-        Some(Self { number, at, raw, inode })
-    }
-
-    fn is_possible(&self) -> bool {
-        self.inode.kind().is_some()
-    }
-}
-
 /// A lost name, and the path of the directory that had it.
 pub(super) type Lost = (String, Sighting);
 
@@ -118,14 +92,6 @@ enum Step {
     Ready(Box<Result<Entry, Fault>>),
     /// Any other inode.
     Named(Named),
-}
-
-/// A name, and the path of its directory.
-struct Named {
-    directory: Arc<str>,
-    dirent: Dirent,
-    /// No directory names it: the name is ours.
-    is_orphan: bool,
 }
 
 /// All entries, depth first: what a directory holds follows on its own entry. Inodes that no name leads to come next,
@@ -170,7 +136,7 @@ impl<'a> Walk<'a> {
         self.walked.insert(ROOT);
         match self.ext.inode(ROOT).filter(|inode| inode.kind() == Some(EntryKind::Directory)) {
             Some(root) => {
-                let mapping = map(self.ext, &root, seed(self.ext, ROOT, &root), &mut self.fuel);
+                let mapping = entry::map(self.ext, &root, entry::seed(self.ext, ROOT, &root), &mut self.fuel);
                 let wrong = mapping.wrong.as_ref().map(|wrong| format!("root directory: {wrong}"));
                 self.faults.extend(wrong.map(|wrong| self.ext.fault(root.at, wrong)));
                 let (names, faults) = self.names(ROOT, String::new(), &root, &mapping);
@@ -191,7 +157,7 @@ impl<'a> Walk<'a> {
     ) -> (std::vec::IntoIter<Dirent>, Vec<Fault>) {
         let ext = self.ext;
         let reader = Reader { disk: &ext.disk, sb: &ext.sb, journal: &ext.journal, free: None };
-        let Listing { live, lost, wrong } = reader.read(number, inode, mapping, seed(ext, number, inode));
+        let Listing { live, lost, wrong } = reader.read(number, inode, mapping, entry::seed(ext, number, inode));
         let matters = |s: &Sighting| !s.shadowed || ext.history.of(s.dirent.inode).next().is_some();
         self.lost.extend(lost.into_iter().filter(matters).map(|sighting| (path.clone(), sighting)));
         (live.into_iter(), wrong.into_iter().map(|(at, what)| ext.fault(at, what)).collect())
@@ -225,9 +191,9 @@ impl<'a> Walk<'a> {
     /// The entry of a directory, whose names are the next to be met.
     fn directory(&mut self, named: &Named) -> Entry {
         let found = Found::of(self.ext, named.dirent.inode);
-        let mut entry = begin(self.ext, named, found.as_ref());
+        let mut entry = entry::begin(self.ext, named, found.as_ref());
         if let Some(found) = found.as_ref().filter(|found| found.is_possible()) {
-            let mapping = fill(self.ext, &mut entry, found, &mut self.fuel);
+            let mapping = entry::fill(self.ext, &mut entry, found, &mut self.fuel);
             self.enter(&mut entry, named.dirent.inode, &found.inode, &mapping);
         }
         entry
@@ -256,7 +222,7 @@ impl<'a> Walk<'a> {
         dry.sort_unstable_by_key(|(row, _)| *row);
         for (row, named) in dry {
             if let Some(entry) = batch.get_mut(row) {
-                *entry = Ok(make(ext, &named, &mut self.fuel));
+                *entry = Ok(entry::make(ext, &named, &mut self.fuel));
             }
         }
         batch
@@ -339,7 +305,7 @@ fn side_by_side(ext: &Ext<'_>, steps: Vec<Step>, share: u64) -> (Batch, Vec<(usi
             Step::Named(named) => named,
         };
         let mut fuel = Fuel::new(share);
-        let entry = make(ext, &named, &mut fuel);
+        let entry = entry::make(ext, &named, &mut fuel);
         if fuel.left() > 0 {
             burnt.fetch_add(share.saturating_sub(fuel.left()), Ordering::Relaxed);
         } else {
@@ -349,75 +315,4 @@ fn side_by_side(ext: &Ext<'_>, steps: Vec<Step>, share: u64) -> (Batch, Vec<(usi
     };
     let batch = steps.into_par_iter().enumerate().map(entry).collect();
     (batch, dry.into_inner().unwrap_or_else(PoisonError::into_inner), burnt.into_inner())
-}
-
-/// The entry of a name that is no directory.
-fn make(ext: &Ext<'_>, named: &Named, fuel: &mut Fuel) -> Entry {
-    let found = Found::of(ext, named.dirent.inode);
-    let mut entry = begin(ext, named, found.as_ref());
-    if let Some(found) = found.as_ref().filter(|found| found.is_possible()) {
-        fill(ext, &mut entry, found, fuel);
-    }
-    entry
-}
-
-/// The entry of a name; what its inode tells is filled in later.
-fn begin(ext: &Ext<'_>, named: &Named, found: Option<&Found<'_>>) -> Entry {
-    let dirent = &named.dirent;
-    let path = [&named.directory, "/", &dirent.name].concat();
-    let kind = found.and_then(|found| found.inode.kind()).unwrap_or_else(|| kind_of(dirent.file_type));
-    let at = found.map_or(dirent.at, |found| found.inode.at);
-    let mut entry = Entry::new(path, kind, Decimal::new(dirent.inode.into()).to_owned(), at);
-    entry.note = named.is_orphan.then(|| "no directory names it".to_owned());
-    if ext.groups.inode_used(&ext.sb, dirent.inode) == Some(false) {
-        entry.faults.push(ext.fault(at, format!("inode {} is named but marked as free", dirent.inode)));
-    }
-    if !found.is_some_and(Found::is_possible) {
-        let what = format!("inode {} is empty or cannot be read", dirent.inode);
-        entry.faults.push(ext.fault(dirent.at, what));
-    }
-    entry
-}
-
-/// What the inode tells: times, content, the target of a link. Gives the list of blocks, for a directory to be entered.
-fn fill(ext: &Ext<'_>, entry: &mut Entry, found: &Found<'_>, fuel: &mut Fuel) -> Mapping {
-    let Found { number, at, raw, inode } = found;
-    if ext.disk.changes(*at, ext.sb.inode_size) {
-        entry.remark("its inode is as the journal would write it back; the table still holds an older one");
-    }
-    let seed = seed(ext, *number, inode);
-    if seed.is_some_and(|seed| checksum::inode_holds(seed, raw) == Some(false)) {
-        entry.faults.push(ext.fault(inode.at, format!("the checksum of inode {number} does not fit")));
-    }
-    // In a live inode the field of deletion links those whose deletion is not finished.
-    entry.times = crate::fs::Times { dtime: None, ..inode.times };
-    xattr::describe(ext, inode, raw, entry);
-    if entry.kind == EntryKind::Special {
-        return Mapping::default();
-    }
-    let mut mapping = map(ext, inode, seed, fuel);
-    entry.faults.extend(mapping.wrong.take().map(|wrong| ext.fault(inode.at, wrong)));
-    if entry.kind != EntryKind::Directory {
-        entry.stream = Stream::plain(std::mem::take(&mut mapping.runs), inode.size);
-        set_target(ext, entry);
-    }
-    mapping
-}
-
-fn map(ext: &Ext<'_>, inode: &Inode, seed: Option<u32>, fuel: &mut Fuel) -> Mapping {
-    let mapper = Mapper { disk: &ext.disk, sb: &ext.sb, free: &ext.groups.free, older: None };
-    mapper.map(inode, false, seed, fuel)
-}
-
-/// What the checksums of an inode's structures begin with, where the volume has any.
-fn seed(ext: &Ext<'_>, number: u32, inode: &Inode) -> Option<u32> {
-    ext.sb.has_checksums().then(|| checksum::inode_seed(ext.sb.checksum_seed, number, inode.generation))
-}
-
-/// Reads the target of a symbolic link.
-pub(super) fn set_target(ext: &Ext<'_>, entry: &mut Entry) {
-    if entry.kind == EntryKind::Symlink {
-        let target = Content::new(ext.view, &entry.stream).prefix(entry.stream.size.min(MAX_TARGET)).into_owned();
-        entry.target = Some(String::from_utf8_lossy(&target).into_owned());
-    }
 }
