@@ -65,7 +65,13 @@ pub fn all_zero(bytes: &[u8]) -> bool {
 
 /// UTF-16, little-endian, with unpaired surrogates replaced.
 pub fn utf16_le(bytes: &[u8]) -> String {
-    let units = bytes.chunks_exact(2).filter_map(|pair| pair.le16(0));
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let units = pairs.iter().map(|pair| u16::from_le_bytes(*pair));
+    // Nearly all names are ASCII, a byte for a unit.
+    let ascii = units.clone().fold(0, |or, unit| or | unit) < 0x80;
+    if ascii && let Ok(text) = String::from_utf8(pairs.iter().map(|[low, _]| *low).collect()) {
+        return text;
+    }
     char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 

@@ -17,6 +17,7 @@ use crate::image::View;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// The most that one part holds.
@@ -133,9 +134,27 @@ impl Stream {
     }
 }
 
+/// A stream, and whose it is: slices share it.
+#[derive(Clone)]
+enum Held<'a> {
+    Borrowed(&'a Stream),
+    Shared(Arc<Stream>),
+}
+
+impl Deref for Held<'_> {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        match self {
+            Self::Borrowed(stream) => stream,
+            Self::Shared(stream) => stream,
+        }
+    }
+}
+
 #[derive(Clone)]
 enum Source<'a> {
-    Runs { view: View<'a>, stream: Cow<'a, Stream>, starts: Arc<[u64]> },
+    Runs { view: View<'a>, stream: Held<'a>, starts: Arc<[u64]> },
     Owned(Arc<Vec<u8>>),
     Borrowed(&'a [u8]),
 }
@@ -150,15 +169,15 @@ pub struct Content<'a> {
 impl<'a> Content<'a> {
     /// The content of `stream`, whose runs lie in `view`.
     pub fn new(view: View<'a>, stream: &'a Stream) -> Self {
-        Self::from_cow(view, Cow::Borrowed(stream))
+        Self::over(view, Held::Borrowed(stream))
     }
 
     /// The same, for a stream that is made on the way.
     pub fn of(view: View<'a>, stream: Stream) -> Self {
-        Self::from_cow(view, Cow::Owned(stream))
+        Self::over(view, Held::Shared(Arc::new(stream)))
     }
 
-    fn from_cow(view: View<'a>, stream: Cow<'a, Stream>) -> Self {
+    fn over(view: View<'a>, stream: Held<'a>) -> Self {
         let range = Extent::new(0, stream.size);
         Self { range, source: Source::Runs { view, starts: starts(&stream.runs), stream } }
     }
@@ -228,16 +247,19 @@ impl<'a> Content<'a> {
 
     /// The first `len` bytes, or what of them can be read.
     pub fn prefix(&self, len: u64) -> Cow<'_, [u8]> {
-        let head = self.slice(0, len);
-        if let Ok(Cow::Borrowed(_)) = head.part(0)
-            && let Ok(first) = self.part(0)
-            && first.len() as u64 >= head.size()
-            && let Cow::Borrowed(bytes) = first
+        self.stretch(0, len)
+    }
+
+    /// `len` bytes from `at`, or what of them can be read; borrowed where they lie in one piece.
+    pub fn stretch(&self, at: u64, len: u64) -> Cow<'_, [u8]> {
+        let wanted = self.slice(at, len);
+        if let Ok(Cow::Borrowed(bytes)) = self.part(at)
+            && let Some(bytes) = bytes.get(..index(wanted.size()))
         {
-            return Cow::Borrowed(bytes.get(..index(head.size())).unwrap_or(bytes));
+            return Cow::Borrowed(bytes);
         }
-        let mut whole = Vec::with_capacity(index(head.size().min(PART)));
-        for part in head.parts().map_while(Result::ok) {
+        let mut whole = Vec::with_capacity(index(wanted.size().min(PART)));
+        for part in wanted.parts().map_while(Result::ok) {
             whole.extend_from_slice(&part);
         }
         Cow::Owned(whole)

@@ -233,6 +233,9 @@ impl Entry {
     }
 }
 
+/// Entries that were read together, and what could not be read.
+pub type Batch = Vec<Result<Entry, Fault>>;
+
 /// A file system that has been opened.
 pub trait FileSystem: Send + Sync {
     /// What it says about itself.
@@ -240,37 +243,54 @@ pub trait FileSystem: Send + Sync {
 
     /// All entries, each once, in the file system's own order: the same on every run. Deleted ones too, those that the
     /// tables do not hold ([`Origin::Table`]) behind all others; a structure that cannot be read is a fault, and the rest
-    /// follows.
-    fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_>;
+    /// follows. Some thousands come together, read by several threads.
+    fn entries(&self) -> Box<dyn Iterator<Item = Batch> + Send + '_>;
 
     /// The clusters that belong to nothing, sorted and merged, relative to the volume.
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_>;
 }
 
 /// Gives every entry of a file system to `each`: live ones as they come, then the deleted ones, their verdicts completed
-/// by what only all of them together tell. What cannot be read is given as a fault.
-pub fn list(file_system: &dyn FileSystem, each: &mut dyn FnMut(Result<Entry, Fault>)) {
+/// by what only all of them together tell. What cannot be read is given as a fault. The next batch is read while `each`
+/// has one.
+pub fn list(file_system: &dyn FileSystem, each: &mut (dyn FnMut(Batch) + Send)) {
     let (mut deleted, mut live) = (Vec::new(), verdict::Live::default());
-    for entry in file_system.entries() {
-        match entry {
-            Ok(entry) if !entry.allocated => deleted.push(entry),
-            Ok(entry) => {
-                live.take(&entry);
-                each(Ok(entry));
-            }
-            fault => each(fault),
-        }
+    let mut batches = file_system.entries();
+    let mut next = batches.next();
+    while let Some(batch) = next {
+        let take = || {
+            let batch = without_deleted(batch, &mut deleted);
+            live.take(batch.iter().flatten());
+            each(batch);
+        };
+        (next, ()) = rayon::join(|| batches.next(), take);
     }
-    verdict::settle(&mut deleted, live, || file_system.entries().flatten().filter(|entry| entry.allocated));
-    deleted.into_iter().for_each(|entry| each(Ok(entry)));
+    let again = || file_system.entries().flatten().flatten().filter(|entry| entry.allocated);
+    verdict::settle(&mut deleted, live, again);
+    each(deleted.into_iter().map(Ok).collect());
+}
+
+/// Takes deleted entries out of a batch: most have none.
+fn without_deleted(batch: Batch, deleted: &mut Vec<Entry>) -> Batch {
+    let is_deleted = |entry: &Result<Entry, Fault>| entry.as_ref().is_ok_and(|entry| !entry.allocated);
+    if !batch.iter().any(is_deleted) {
+        return batch;
+    }
+    let (gone, rest): (Batch, Batch) = batch.into_iter().partition(is_deleted);
+    deleted.extend(gone.into_iter().flatten());
+    rest
 }
 
 /// The same, collected: entries, and what could not be read.
 pub fn entries(file_system: &dyn FileSystem) -> (Vec<Entry>, Vec<Fault>) {
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
-    list(file_system, &mut |entry| match entry {
-        Ok(entry) => entries.push(entry),
-        Err(fault) => faults.push(fault),
+    list(file_system, &mut |batch| {
+        for entry in batch {
+            match entry {
+                Ok(entry) => entries.push(entry),
+                Err(fault) => faults.push(fault),
+            }
+        }
     });
     (entries, faults)
 }

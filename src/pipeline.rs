@@ -79,8 +79,7 @@ pub fn run<E: From<std::io::Error> + Send>(
     progress: &Progress,
     take: impl FnMut(Result) -> std::result::Result<(), E> + Send,
 ) -> std::result::Result<(), E> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(power.threads.max(1)).stack_size(STACK);
-    let pool = pool.thread_name(|i| format!("worker {i}")).build().map_err(std::io::Error::other)?;
+    let pool = workers(power.threads)?;
     let budget = Budget::new(power.memory);
     let stop = AtomicBool::new(false);
     let released = AtomicU64::new(0);
@@ -102,6 +101,19 @@ pub fn run<E: From<std::io::Error> + Send>(
         drop(send);
         writer.join().unwrap_or_else(|_| Err(std::io::Error::other("the writer failed").into()))
     })
+}
+
+fn workers(threads: usize) -> std::io::Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).stack_size(STACK);
+    pool.thread_name(|i| format!("worker {i}")).build().map_err(std::io::Error::other)
+}
+
+/// Does `work` with so many workers: what it does side by side is done by them, and by no more.
+///
+/// # Errors
+/// Where the threads cannot be started.
+pub fn on_workers<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+    Ok(workers(threads)?.install(work))
 }
 
 /// Does `aside` on a thread of its own while `line` runs on this one.

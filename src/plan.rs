@@ -244,9 +244,13 @@ impl Draft {
     fn add_past(&mut self, disk: View<'_>, past: &Past, which: Which) {
         let (row, mut seen) = (self.volumes.len(), self.seen.remove(&past.row).unwrap_or_default());
         let today = disk.sub(past.volume.extent);
-        let file_system = past.list(disk, which, &mut seen, &mut |entry| match entry {
-            Ok(entry) => self.push_entry(row, today, entry),
-            Err(fault) => self.faults.push(fault),
+        let file_system = past.list(disk, which, &mut seen, &mut |batch| {
+            for entry in batch {
+                match entry {
+                    Ok(entry) => self.units.push(unit_of(row, today, entry)),
+                    Err(fault) => self.faults.push(fault),
+                }
+            }
         });
         self.seen.insert(past.row, seen);
         for sign in past.faults() {
@@ -257,26 +261,13 @@ impl Draft {
         self.volumes.push(Found { volume: past.volume.clone(), file_system, remarks });
     }
 
-    fn push_entry(&mut self, row: usize, view: View<'_>, entry: Entry) {
-        let first = entry.stream.runs.iter().find_map(|run| match run {
-            Run::Data(extent) => Some(extent.start),
-            Run::Hole(_) => None,
-        });
-        let start = view.absolute(first.unwrap_or(entry.at));
-        self.units.push(Unit { volume: row, start, task: Task::Entry(Box::new(entry)) });
-    }
-
     fn add_anomaly(&mut self, row: usize, anomaly: Anomaly) {
         self.units.push(Unit { volume: row, start: anomaly.sign.at, task: Task::Anomaly(Box::new(anomaly)) });
     }
 
     fn add_entries(&mut self, row: usize, view: View<'_>, file_system: &dyn FileSystem) {
         let (mut content, mut slack) = (Vec::new(), Vec::new());
-        crate::fs::list(file_system, &mut |entry| {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(fault) => return self.faults.push(fault),
-            };
+        let mut add = |entry: Entry| {
             if entry.allocated && entry.kind != EntryKind::Directory {
                 slack.extend(entry.stream.slack().into_iter().map(|e| view.sub(e).extent()));
                 content.extend(content_extents(&entry).map(|e| view.sub(e).extent()));
@@ -284,7 +275,15 @@ impl Draft {
             if let Some(seen) = self.seen.get_mut(&row) {
                 seen.take(&entry);
             }
-            self.push_entry(row, view, entry);
+            self.units.push(unit_of(row, view, entry));
+        };
+        crate::fs::list(file_system, &mut |batch| {
+            for entry in batch {
+                match entry {
+                    Ok(entry) => add(entry),
+                    Err(fault) => self.faults.push(fault),
+                }
+            }
         });
         self.content.push(ExtentSet::new(content));
         self.slack.push(ExtentSet::new(slack));
@@ -315,6 +314,16 @@ impl Draft {
             self.units.push(Unit { volume: row, start: first.extent.start, task: Task::Window(pieces) });
         }
     }
+}
+
+/// The unit of an entry: it stands where its content begins.
+fn unit_of(row: usize, view: View<'_>, entry: Entry) -> Unit {
+    let first = entry.stream.runs.iter().find_map(|run| match run {
+        Run::Data(extent) => Some(extent.start),
+        Run::Hole(_) => None,
+    });
+    let start = view.absolute(first.unwrap_or(entry.at));
+    Unit { volume: row, start, task: Task::Entry(Box::new(entry)) }
 }
 
 /// Bytes behind the end of a file system of `size` bytes, where nothing stands but, of some, a copy of the first sector.

@@ -230,7 +230,7 @@ fn listed_in_full(image: &dyn Image) -> (usize, String) {
         for (row, claim) in claims(view) {
             let Ok(fs) = (row.open)(view) else { continue };
             names.push(format!("{} {}", fs.facts().name, claim.surety));
-            for entry in fs.entries().flatten() {
+            for entry in fs.entries().flatten().flatten() {
                 count += 1;
                 let _ = Content::new(view, &entry.stream).slice(0, 1 << 20).parts().count();
             }

@@ -64,7 +64,7 @@ fn live_files_are_those_of_the_sleuth_kit() -> Outcome<()> {
         let (row, _) = claims.first().ok_or("a volume without a file system")?;
         let file_system = (row.open)(part).map_err(|f| f.to_string())?;
         let mut ours = BTreeMap::new();
-        for entry in file_system.entries() {
+        for entry in file_system.entries().flatten() {
             let entry = entry.map_err(|f| f.to_string())?;
             if entry.allocated && !by_design(&entry.path) && matches!(entry.kind, EntryKind::File | EntryKind::Stream) {
                 let content = Content::new(part, &entry.stream);

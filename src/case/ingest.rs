@@ -126,7 +126,8 @@ fn one(
         let path = evidence.path.display();
         return Err(CaseError::Refused(format!("{path}: {what} since indexing began: index it into another case")));
     }
-    let plan = plan::plan(View::whole(image), case.manifest.options.past);
+    let past = case.manifest.options.past;
+    let plan = pipeline::on_workers(run.power.threads, || plan::plan(View::whole(image), past))?;
     let first = checkpoint.units.unwrap_or(0);
     audit::note(case.dir(), "index", json!({"image": evidence.name, "units": plan.units.len(), "from": first}))?;
     let done = plan.units.iter().take(crate::bytes::index(first)).fold(0u64, |n, u| n.saturating_add(u.bytes()));

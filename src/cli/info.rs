@@ -1,18 +1,21 @@
 //! `evidex info`: what an image holds: container, partitions, file systems, damage. Needs no case.
 
+use super::index::cores;
 use super::{Common, output};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::{self, Entry, Facts};
 use crate::image::{self, View};
+use crate::pipeline;
 use crate::plan;
 use crate::plan::past::{self, Past, Seen, Which};
-use crate::text::printable;
+use crate::text::{Decimal, printable};
 use crate::volume::{self, Volume, VolumeKind};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use rayon::prelude::*;
 use serde_json::{Value, json};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,7 +63,7 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let image = image::open(&args.image)?;
     let disk = View::whole(image.as_ref());
     if args.list {
-        return list(disk, args.snapshots.which(), common);
+        return pipeline::on_workers(cores(), || list(disk, args.snapshots.which(), common))?;
     }
     let layout = volume::divide(disk);
     let pasts = past::find(disk, &layout);
@@ -96,7 +99,7 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
 
 /// A line an entry: volume, `-` for what is deleted, metadata address, size, path, and where the content lies.
 fn list(disk: View<'_>, which: Which, common: &Common) -> Result<ExitCode> {
-    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let mut out = std::io::stdout();
     let layout = volume::divide(disk);
     let pasts = if which == Which::None { Vec::new() } else { past::find(disk, &layout) };
     for (row, volume) in layout.volumes.iter().enumerate().filter(|(_, v)| v.kind != VolumeKind::Gap) {
@@ -106,29 +109,54 @@ fn list(disk: View<'_>, which: Which, common: &Common) -> Result<ExitCode> {
         };
         let pasts: Vec<&Past> = pasts.iter().filter(|past| past.row == row).collect();
         let (mut written, mut seen) = (Ok(()), Seen::default());
-        let mut write = |number: u32, entry: Result<Entry, Fault>| {
-            if let (Ok(entry), true) = (entry, written.is_ok()) {
-                written = list_entry(&mut out, common.json, number, view, &entry);
+        let mut write = |number: u32, batch: &[Listed]| {
+            for entries in batch.chunks(BATCH) {
+                if written.is_ok() {
+                    written = list_batch(&mut out, common.json, number, view, entries);
+                }
             }
         };
-        fs::list(file_system.as_ref(), &mut |entry| {
-            if let (Ok(entry), false) = (&entry, pasts.is_empty()) {
-                seen.take(entry);
+        fs::list(file_system.as_ref(), &mut |batch| {
+            if !pasts.is_empty() {
+                batch.iter().flatten().for_each(|entry| seen.take(entry));
             }
-            write(volume.number, entry);
+            write(volume.number, &batch);
         });
         for past in pasts {
-            past.list(disk, which, &mut seen, &mut |entry| write(past.volume.number, entry));
+            past.list(disk, which, &mut seen, &mut |batch| write(past.volume.number, &batch));
         }
         written?;
     }
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-const BLANKS: &str = "              ";
+type Listed = std::result::Result<Entry, Fault>;
 
-fn list_entry(out: &mut impl Write, as_json: bool, volume: u32, view: View<'_>, entry: &Entry) -> std::io::Result<()> {
+/// Entries whose lines are made before they are written, and those that one thread makes at a time.
+const BATCH: usize = 1 << 14;
+const PIECE: usize = 1 << 8;
+
+/// Makes the lines of these entries side by side, and writes them in order.
+fn list_batch(
+    out: &mut impl Write,
+    as_json: bool,
+    volume: u32,
+    view: View<'_>,
+    entries: &[Listed],
+) -> std::io::Result<()> {
+    let lines = |entries: &[Listed]| {
+        let mut lines = Vec::with_capacity(PIECE << 7);
+        let entries = entries.iter().flatten();
+        let mut lines_of = |entry| list_entry(&mut lines, as_json, volume, view, entry);
+        entries.into_iter().try_for_each(&mut lines_of).map(|()| lines)
+    };
+    let pieces: Vec<std::io::Result<Vec<u8>>> = entries.par_chunks(PIECE).map(lines).collect();
+    pieces.into_iter().try_for_each(|piece| out.write_all(&piece?))
+}
+
+const BLANKS: &[u8] = b"              ";
+
+fn list_entry(out: &mut Vec<u8>, as_json: bool, volume: u32, view: View<'_>, entry: &Entry) -> std::io::Result<()> {
     let extents = entry.stream.extents(view, Extent::new(0, entry.stream.size));
     if as_json {
         let place = |(offset, length): &(Option<u64>, u64)| json!({"offset": offset, "length": length});
@@ -140,22 +168,20 @@ fn list_entry(out: &mut impl Write, as_json: bool, volume: u32, view: View<'_>, 
             "size": entry.stream.size, "path": entry.path, "extents": extents}),
         );
     }
-    let mark = if entry.allocated { " " } else { "-" };
-    let size = entry.stream.size.to_string();
-    let pad = |text: &str, width: usize| BLANKS.get(..width.saturating_sub(text.len())).unwrap_or_default();
-    let (inode, path) = (&entry.inode, printable(&entry.path));
-    for piece in
-        ["vol", &volume.to_string(), " ", mark, " ", inode, pad(inode, 14), " ", pad(&size, 12), &size, " ", &path]
-    {
-        out.write_all(piece.as_bytes())?;
-    }
+    let mark: &[u8] = if entry.allocated { b" " } else { b"-" };
+    let pad = |text: &[u8], width: usize| BLANKS.get(..width.saturating_sub(text.len())).unwrap_or_default();
+    let (volume, size, path) = (Decimal::new(volume.into()), Decimal::new(entry.stream.size), printable(&entry.path));
+    let (inode, size) = (entry.inode.as_bytes(), size.as_bytes());
+    let head = [b"vol", volume.as_bytes(), b" ", mark, b" ", inode, pad(inode, 14), b" ", pad(size, 12), size, b" "];
+    head.iter().for_each(|piece| out.extend_from_slice(piece));
+    out.extend_from_slice(path.as_bytes());
     for (offset, length) in extents {
-        match offset {
-            Some(at) => write!(out, " {at}+{length}")?,
-            None => write!(out, " hole+{length}")?,
-        }
+        let (offset, length) = (offset.map(Decimal::new), Decimal::new(length));
+        let offset = offset.as_ref().map_or(&b"hole"[..], Decimal::as_bytes);
+        [b" ", offset, b"+", length.as_bytes()].iter().for_each(|piece| out.extend_from_slice(piece));
     }
-    out.write_all(b"\n")
+    out.push(b'\n');
+    Ok(())
 }
 
 fn look(disk: View<'_>, volume: &Volume) -> Row {

@@ -13,7 +13,7 @@ mod table;
 mod upcase;
 mod walk;
 
-use super::{Claim, Entry, Facts, FileSystem, Opened};
+use super::{Batch, Claim, Facts, FileSystem, Opened};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fuel::Fuel;
@@ -63,10 +63,10 @@ impl FileSystem for ExFat<'_> {
         &self.facts
     }
 
-    fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_> {
+    fn entries(&self) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
         let reader = Reader { table: &self.table, upcase: self.system.upcase.as_ref() };
         let found = Walk::new(self.view, &self.boot, &reader).list(&self.root);
-        Box::new(self.system.files.iter().cloned().chain(found).map(Ok))
+        Box::new(std::iter::once(self.system.files.iter().cloned().chain(found).map(Ok).collect()))
     }
 
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_> {

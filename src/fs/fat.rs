@@ -14,7 +14,7 @@ mod slot;
 mod table;
 mod walk;
 
-use super::{Claim, Entry, Facts, FileSystem, Opened};
+use super::{Batch, Claim, Facts, FileSystem, Opened};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::View;
@@ -51,8 +51,9 @@ impl FileSystem for Fat<'_> {
         &self.facts
     }
 
-    fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_> {
-        Box::new(Walk::new(self.view, &self.boot, &self.table).list().into_iter().map(Ok))
+    fn entries(&self) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
+        let found = Walk::new(self.view, &self.boot, &self.table).list();
+        Box::new(std::iter::once(found.into_iter().map(Ok).collect()))
     }
 
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_> {

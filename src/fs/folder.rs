@@ -1,11 +1,14 @@
 //! A folder of files as a file system: what [`crate::image::folder`] listed, with nothing deleted or unallocated.
 
-use super::{Claim, Entry, EntryKind, Facts, FileSystem, Opened, Times};
+use super::{Batch, Claim, Entry, EntryKind, Facts, FileSystem, Opened, Times};
 use crate::content::{Run, Stream};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::folder::{Listed, ListedKind};
 use crate::image::{Kind, View};
+
+/// Entries that are made together.
+const BATCH: usize = 4096;
 
 struct Folder<'img> {
     view: View<'img>,
@@ -29,8 +32,9 @@ impl FileSystem for Folder<'_> {
         &self.facts
     }
 
-    fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_> {
-        Box::new(self.view.image().listing().iter().map(|listed| Ok(entry(listed))))
+    fn entries(&self) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
+        let batches = self.view.image().listing().chunks(BATCH);
+        Box::new(batches.map(|batch| batch.iter().map(|listed| Ok(entry(listed))).collect()))
     }
 
     fn unallocated(&self) -> Box<dyn Iterator<Item = Result<Extent, Fault>> + '_> {

@@ -25,7 +25,7 @@ mod times;
 mod tree;
 mod usn;
 
-use super::{Claim, Entry, Facts, FileSystem, Opened};
+use super::{Batch, Claim, Facts, FileSystem, Opened};
 use crate::bytes::utf16_le;
 use crate::content::{Content, Stream};
 use crate::extent::Extent;
@@ -118,7 +118,7 @@ impl FileSystem for Ntfs<'_> {
         &self.facts
     }
 
-    fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_> {
+    fn entries(&self) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
         Box::new(listing::Listing::new(self))
     }
 

@@ -19,16 +19,22 @@ const MAX_NAMED: usize = 3;
 /// Where the live entries of a volume lie.
 #[derive(Default)]
 pub(super) struct Live {
-    held: Vec<Held>,
+    /// Those of each batch.
+    held: Vec<Vec<Held>>,
     count: usize,
 }
 
 impl Live {
-    /// Takes the next live entry.
-    pub(super) fn take(&mut self, entry: &Entry) {
-        let row = self.count;
-        self.held.extend(extents(entry).map(|extent| Held { extent, row }));
-        self.count = self.count.saturating_add(1);
+    /// Takes the next live entries.
+    pub(super) fn take<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
+        let mut held = Vec::new();
+        for entry in entries {
+            let row = self.count;
+            held.extend(extents(entry).map(|extent| Held { extent, row }));
+            self.count = self.count.saturating_add(1);
+        }
+        held.shrink_to_fit();
+        self.held.push(held);
     }
 }
 
@@ -166,11 +172,12 @@ fn lose(entry: &mut Entry, loss: &Loss, newer: Option<&str>) {
 }
 
 /// Says of deleted entries whose clusters they are now.
-fn name_owners<I: Iterator<Item = Entry>>(deleted: &mut [Entry], mut live: Vec<Held>, again: impl FnOnce() -> I) {
+fn name_owners<I: Iterator<Item = Entry>>(deleted: &mut [Entry], live: Vec<Vec<Held>>, again: impl FnOnce() -> I) {
     let is_lost = |e: &Entry| matches!(e.recovered, Some(Recovered::Partial | Recovered::Overwritten));
     if !deleted.iter().any(is_lost) {
         return;
     }
+    let mut live = live.concat();
     live.sort_unstable();
     let mut of: Vec<(usize, Vec<usize>)> = Vec::new();
     for (row, entry) in deleted.iter().enumerate().filter(|(_, entry)| is_lost(entry)) {
@@ -232,7 +239,7 @@ mod tests {
 
     fn settled(deleted: &mut [Entry], live: &[Entry]) {
         let mut held = Live::default();
-        live.iter().for_each(|entry| held.take(entry));
+        held.take(live.iter());
         settle(deleted, held, || live.iter().cloned());
     }
 

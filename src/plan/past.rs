@@ -7,7 +7,7 @@
 use crate::content::{Content, Run, Stream};
 use crate::extent::Extent;
 use crate::fault::Fault;
-use crate::fs::{self, Entry, EntryKind, Facts, Origin};
+use crate::fs::{self, Batch, Entry, EntryKind, Facts, Origin};
 use crate::image::View;
 use crate::image::mapped::{Mapped, Mapping};
 use crate::time::Timestamp;
@@ -57,6 +57,8 @@ pub fn find(disk: View<'_>, layout: &Layout) -> Vec<Past> {
     found
 }
 
+type Listed = Result<Entry, Fault>;
+
 /// A file system of an earlier time.
 pub type Was = (&'static str, Facts);
 
@@ -68,32 +70,28 @@ impl Past {
 
     /// Gives what the file system held then to `each`; `seen` is what is listed of later times. `None` where no file
     /// system can be read.
-    pub fn list(
-        &self,
-        disk: View<'_>,
-        which: Which,
-        seen: &mut Seen,
-        each: &mut dyn FnMut(Result<Entry, Fault>),
-    ) -> Option<Was> {
+    pub fn list(&self, disk: View<'_>, which: Which, seen: &mut Seen, each: &mut dyn FnMut(Batch)) -> Option<Was> {
         let today = disk.sub(self.volume.extent);
         let mapping = self.snapshot.mapping.as_ref()?;
         let mapped = Mapped::new(today, mapping);
         let then = View::whole(&mapped);
         let (name, opened) =
             fs::claims(then).into_iter().find_map(|(row, _)| Some((row.name, (row.open)(then).ok()?)))?;
-        for entry in opened.entries() {
-            let entry = match entry {
-                Ok(entry) if entry.origin != Origin::Table => break,
-                Ok(entry) if !entry.allocated => continue,
-                Ok(entry) => as_of_today(today, mapping, entry),
-                Err(fault) => {
-                    each(Err(placed(today, mapping, fault)));
-                    continue;
+        for batch in opened.entries() {
+            let table = batch.iter().flatten().all(|entry| entry.origin == Origin::Table);
+            let live = |entry: &Listed| entry.as_ref().map_or(true, |entry| entry.allocated);
+            let mut differs = |entry: Listed| match entry.map(|entry| as_of_today(today, mapping, entry)) {
+                Ok(entry) if which != Which::All && seen.holds(today, &entry) => None,
+                Ok(entry) => {
+                    seen.take(&entry);
+                    Some(Ok(entry))
                 }
+                Err(fault) => Some(Err(placed(today, mapping, fault))),
             };
-            if which == Which::All || !seen.holds(today, &entry) {
-                seen.take(&entry);
-                each(Ok(entry));
+            each(batch.into_iter().filter(live).filter_map(&mut differs).collect());
+            // What the tables do not hold, which is all that follows, was not live.
+            if !table {
+                break;
             }
         }
         let mut facts = opened.facts().clone();

@@ -18,18 +18,22 @@ pub(super) fn crc16(seed: u16, bytes: &[u8]) -> u16 {
 
 /// The seed of all that belongs to one inode.
 pub(super) fn inode_seed(volume: u32, number: u32, generation: u32) -> u32 {
-    crc32c(crc32c(volume, &number.to_le_bytes()), &generation.to_le_bytes())
+    crc32c(volume, &(u64::from(number) | u64::from(generation) << 32).to_le_bytes())
 }
 
 /// Whether the checksum that an inode carries (`i_checksum_lo`, `i_checksum_hi`) is its own.
 pub(super) fn inode_holds(seed: u32, raw: &[u8]) -> Option<bool> {
     let low = u32::from(raw.le16(124)?);
     let wide = raw.len() > 128 && raw.le16(128)? >= 4;
-    let (head, tail) = (raw.span(0, 124)?, raw.span(126, 2)?);
-    let mut sum = crc32c(crc32c(crc32c(seed, head), &[0; 2]), tail);
+    // What is taken around the fields of the checksum itself, which count as zero.
+    let [_, _, c, d] = raw.array(124)?;
+    let mut sum = crc32c(seed, raw.span(0, 124)?);
     if raw.len() > 128 {
-        let high: &[u8] = if wide { &[0; 2] } else { raw.span(130, 2)? };
-        sum = crc32c(crc32c(crc32c(sum, raw.span(128, 2)?), high), raw.get(132..)?);
+        let [e, f, g, h] = raw.array(128)?;
+        let [g, h] = if wide { [0; 2] } else { [g, h] };
+        sum = crc32c(crc32c(sum, &[0, 0, c, d, e, f, g, h]), raw.get(132..)?);
+    } else {
+        sum = crc32c(sum, &[0, 0, c, d]);
     }
     let kept = if wide { low | u32::from(raw.le16(130)?) << 16 } else { low };
     Some(if wide { sum == kept } else { sum & 0xffff == kept })

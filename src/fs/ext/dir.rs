@@ -6,7 +6,7 @@
 
 use super::superblock::Superblock;
 use crate::bytes::Fields;
-use std::collections::HashSet;
+use std::borrow::Cow;
 
 /// Inode, record length, name length, file type.
 const HEADER: usize = 8;
@@ -78,9 +78,19 @@ impl Names {
         if !self.found.iter().any(|d| d.deleted) {
             return (self.found, self.wrong);
         }
-        let key = |d: &Dirent| (d.name.clone(), d.inode);
-        let mut seen: HashSet<_> = self.found.iter().filter(|d| !d.deleted).map(key).collect();
-        self.found.retain(|d| !d.deleted || seen.insert(key(d)));
+        // Few names are deleted: those are sorted and looked for among the others, which may be very many.
+        let key = |d: &Dirent| (d.inode, d.name.clone());
+        let mut lost: Vec<(u32, String)> = self.found.iter().filter(|d| d.deleted).map(key).collect();
+        lost.sort_unstable();
+        lost.dedup();
+        let row = |d: &Dirent| lost.binary_search_by(|(inode, name)| (*inode, name.as_str()).cmp(&(d.inode, &d.name)));
+        let mut seen = vec![false; lost.len()];
+        let mut see =
+            |d: &Dirent| row(d).ok().and_then(|row| seen.get_mut(row)).is_some_and(|s| std::mem::replace(s, true));
+        for dirent in self.found.iter().filter(|d| !d.deleted) {
+            see(dirent);
+        }
+        self.found.retain(|d| !d.deleted || !see(d));
         (self.found, self.wrong)
     }
 }
@@ -97,11 +107,17 @@ fn parse(sb: &Superblock, b: &[u8], at: u64) -> Option<(Dirent, usize, usize)> {
     let dirent = Dirent {
         at,
         inode: b.le32(0)?,
-        name: String::from_utf8_lossy(name).replace(['/', '\0'], "\u{fffd}"),
+        name: text(name),
         deleted: false,
         file_type: if sb.has_file_type() { b.byte(7)? } else { 0 },
     };
     (dirent.inode <= sb.inodes_count).then_some((dirent, len, used.min(len)))
+}
+
+/// A name, without what would be taken for a path.
+fn text(name: &[u8]) -> String {
+    let text = std::str::from_utf8(name).map_or_else(|_| String::from_utf8_lossy(name), Cow::Borrowed);
+    if name.iter().any(|c| matches!(c, b'/' | 0)) { text.replace(['/', '\0'], "\u{fffd}") } else { text.into_owned() }
 }
 
 /// Blocks of 64 KiB do not fit into 16 bits: their length is written as 0 or 65535.

@@ -90,15 +90,23 @@ impl<'img> Groups<'img> {
         Some(byte >> (row % 8) & 1 != 0)
     }
 
+    /// How many groups there are.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.descriptors.len()).unwrap_or(u32::MAX)
+    }
+
     /// The inodes that were ever written, in order.
     pub(super) fn written<'a>(&'a self, sb: &'a Superblock) -> impl Iterator<Item = u32> + 'a {
-        (0u32..).zip(&self.descriptors).filter(|(_, d)| d.is_some()).flat_map(move |(group, _)| {
-            let first = group.saturating_mul(sb.inodes_per_group);
-            let rows = (0..sb.inodes_per_group).take_while(move |row| {
-                self.never_used(sb, usize::try_from(group).unwrap_or(usize::MAX), *row) == Some(false)
-            });
-            rows.map(move |row| first.saturating_add(row).saturating_add(1)).take_while(|n| *n <= sb.inodes_count)
-        })
+        (0..self.count()).flat_map(move |group| self.written_in(sb, group))
+    }
+
+    /// Those of a group.
+    pub(super) fn written_in<'a>(&'a self, sb: &'a Superblock, group: u32) -> impl Iterator<Item = u32> + 'a {
+        let first = group.saturating_mul(sb.inodes_per_group);
+        let rows = (0..sb.inodes_per_group).take_while(move |row| {
+            self.never_used(sb, usize::try_from(group).unwrap_or(usize::MAX), *row) == Some(false)
+        });
+        rows.map(move |row| first.saturating_add(row).saturating_add(1)).take_while(|n| *n <= sb.inodes_count)
     }
 
     fn never_used(&self, sb: &Superblock, group: usize, row: u32) -> Option<bool> {

@@ -11,6 +11,7 @@ use super::inode::Inode;
 use super::journal::{Copy, Journal};
 use super::superblock::Superblock;
 use crate::time::Timestamp;
+use rayon::prelude::*;
 
 /// In a live inode of the list of orphans `i_dtime` is the number of the next: no inode number is so high.
 const FIRST_DTIME: i64 = 100_000_000;
@@ -46,9 +47,22 @@ pub(super) struct History(Vec<Incarnation>);
 
 impl History {
     pub(super) fn read(disk: &Disk<'_>, sb: &Superblock, groups: &Groups<'_>, journal: &Journal) -> Self {
+        let groups_of = (0..groups.count()).into_par_iter();
+        let found: Vec<_> = groups_of.map(|group| Self::of_group(disk, sb, groups, journal, group)).collect();
+        Self(found.into_iter().flatten().collect())
+    }
+
+    /// What a group's inodes were.
+    fn of_group(
+        disk: &Disk<'_>,
+        sb: &Superblock,
+        groups: &Groups<'_>,
+        journal: &Journal,
+        group: u32,
+    ) -> Vec<Incarnation> {
         let (mut all, mut last): (Vec<Incarnation>, (u64, &[Copy])) = (Vec::new(), (u64::MAX, &[]));
         let per_block = sb.block_size.checked_div(sb.inode_size).unwrap_or(1).max(1);
-        for number in groups.written(sb) {
+        for number in groups.written_in(sb, group) {
             let Some(at) = groups.inode_at(sb, number) else { continue };
             let block = at.checked_div(sb.block_size).unwrap_or(0);
             if last.0 != block {
@@ -66,7 +80,7 @@ impl History {
             life.follow(disk, sb, copies, within);
             life.end(disk, sb, at, used);
         }
-        Self(all)
+        all
     }
 
     /// The incarnations of an inode number, each with its row.

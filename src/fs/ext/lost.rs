@@ -145,29 +145,47 @@ fn listing(names: Names, older: Vec<Older>) -> Listing {
     if lost.is_empty() && older.is_empty() {
         return Listing { live, lost: Vec::new(), wrong };
     }
-    let key = |d: &Dirent| (d.name.clone(), d.inode);
-    let living: HashSet<_> = live.iter().map(key).collect();
-    let mut rows: HashMap<(String, u32), usize> = HashMap::new();
-    let mut sightings: Vec<Sighting> = Vec::new();
     let on_disk = lost.into_iter().map(|dirent| (None, dirent));
-    for (held, dirent) in on_disk.chain(older) {
-        if matches!(dirent.name.as_str(), "." | "..") {
-            continue;
-        }
-        let row = *rows.entry(key(&dirent)).or_insert(sightings.len());
-        match sightings.get_mut(row) {
-            Some(known) => known.seen = join(known.seen, held),
-            None => {
-                let shadowed = living.contains(&key(&dirent));
-                sightings.push(Sighting { seen: held, shadowed, dirent });
-            }
+    let named = |d: &Dirent| !matches!(d.name.as_str(), "." | "..");
+    let all: Vec<Older> = on_disk.chain(older).filter(|(_, dirent)| named(dirent)).collect();
+    let mut lost = sightings(&live, all);
+    // A name whose inode was cleared says less than its copies.
+    if lost.iter().any(|s| s.dirent.inode == 0) {
+        let complete = lost.iter().filter(|s| s.dirent.inode != 0).map(|s| s.dirent.name.clone());
+        let complete: HashSet<String> = complete.collect();
+        lost.retain(|s| s.dirent.inode != 0 || !complete.contains(&s.dirent.name));
+    }
+    Listing { live, lost, wrong }
+}
+
+/// The lost names, each once: where it stands first, with all transactions through which it was in use.
+fn sightings(live: &[Dirent], all: Vec<Older>) -> Vec<Sighting> {
+    fn key(dirent: &Dirent) -> (&str, u32) {
+        (&dirent.name, dirent.inode)
+    }
+    let living: HashSet<_> = live.iter().map(key).collect();
+    let (mut rows, mut firsts): (HashMap<_, usize>, Vec<First>) = (HashMap::new(), Vec::new());
+    for (at, (seen, dirent)) in all.iter().enumerate() {
+        let row = *rows.entry(key(dirent)).or_insert(firsts.len());
+        match firsts.get_mut(row) {
+            Some(known) => known.seen = join(known.seen, *seen),
+            None => firsts.push(First { at, seen: *seen, shadowed: living.contains(&key(dirent)) }),
         }
     }
-    // A name whose inode was cleared says less than its copies.
-    let complete: HashSet<String> =
-        sightings.iter().filter(|s| s.dirent.inode != 0).map(|s| s.dirent.name.clone()).collect();
-    sightings.retain(|s| s.dirent.inode != 0 || !complete.contains(&s.dirent.name));
-    Listing { live, lost: sightings, wrong }
+    let (mut firsts, mut at) = (firsts.into_iter().peekable(), 0usize..);
+    let sighting = |(_, dirent): Older| {
+        let here = at.next();
+        let First { seen, shadowed, .. } = firsts.next_if(|first| Some(first.at) == here)?;
+        Some(Sighting { dirent, seen, shadowed })
+    };
+    all.into_iter().filter_map(sighting).collect()
+}
+
+/// Where a lost name stands first.
+struct First {
+    at: usize,
+    seen: Option<(u32, u32)>,
+    shadowed: bool,
 }
 
 fn join(one: Option<(u32, u32)>, other: Option<(u32, u32)>) -> Option<(u32, u32)> {

@@ -4,11 +4,12 @@
 //! last name; other names of it are listed as such. What has no name at all comes last, below `/$OrphanFiles`.
 
 use super::Ext;
+use super::entry::set_target;
 use super::history::Incarnation;
 use super::inode::Inode;
 use super::lost::{self, Reader, Sighting, kind_of};
 use super::map::{Mapper, Mapping};
-use super::walk::{Lost, MAX_DEPTH, ORPHANS, set_target};
+use super::walk::{Lost, MAX_DEPTH, ORPHANS};
 use super::xattr;
 use crate::content::{Run, Stream};
 use crate::extent::Extent;
@@ -212,7 +213,8 @@ impl<'a> Recovery<'a> {
         let mut entry = Entry::new(path, kind, lost.number.to_string(), lost.at);
         entry.allocated = false;
         entry.times = crate::fs::Times { dtime: lost.deleted, ..inode.times };
-        xattr::describe(ext, inode, &mut entry);
+        let raw = ext.view.read_up_to(inode.at, ext.sb.inode_size);
+        xattr::describe(ext, inode, &raw, &mut entry);
         entry.faults.extend(mapping.wrong.as_ref().map(|wrong| ext.fault(inode.at, wrong.clone())));
         if let Some(sequence) = lost.sequence {
             entry.origin = Origin::Journal;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::content::Content;
-use crate::fs::Recovered;
+use crate::fs::{Entry, Recovered};
 use crate::image::raw::of_bytes;
 use proptest::prelude::*;
 
@@ -72,7 +72,7 @@ fn list(image: &[u8]) -> Vec<(Entry, Vec<u8>)> {
         let bytes = Content::new(view, &entry.stream).slice(0, 1 << 16).parts().flatten().collect::<Vec<_>>().concat();
         (entry, bytes)
     };
-    fs.entries().take(10_000).flatten().map(read).collect()
+    fs.entries().flatten().take(10_000).flatten().map(read).collect()
 }
 
 #[test]

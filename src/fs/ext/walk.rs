@@ -1,25 +1,25 @@
 //! The walk from the root directory: every live entry. What it meets of lost names is left to [`super::recover`].
 
-use super::checksum;
+use super::Ext;
 use super::dir::Dirent;
+use super::entry::{self, Found, Named};
 use super::inode::Inode;
-use super::lost::{Listing, Reader, Sighting, kind_of};
-use super::map::{Mapper, Mapping};
+use super::lost::{Listing, Reader, Sighting};
+use super::map::Mapping;
 use super::recover::Recovery;
-use super::{Ext, xattr};
 use crate::bytes::index;
-use crate::content::{Content, Stream};
 use crate::fault::Fault;
-use crate::fs::{Entry, EntryKind};
+use crate::fs::{Batch, Entry, EntryKind};
 use crate::fuel::Fuel;
+use rayon::prelude::*;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 const ROOT: u32 = 2;
 pub(super) const ORPHANS: &str = "/$OrphanFiles";
 /// No path may be deeper.
 pub(super) const MAX_DEPTH: usize = 1024;
-/// The longest target of a symbolic link.
-const MAX_TARGET: u64 = 4096;
 
 /// A set of inode numbers.
 pub(super) struct Inodes(Vec<u64>);
@@ -46,14 +46,53 @@ impl Inodes {
     }
 }
 
+/// Entries that are made together.
+const BATCH: usize = 1024;
+
+/// Names whose inodes are looked at together.
+const AHEAD: usize = 1024;
+
 /// A directory on the way.
 struct Frame {
-    path: String,
+    path: Arc<str>,
     names: std::vec::IntoIter<Dirent>,
+    /// Which of the next names are of directories.
+    directories: VecDeque<bool>,
+}
+
+impl Frame {
+    const fn new(path: Arc<str>, names: std::vec::IntoIter<Dirent>) -> Self {
+        Self { path, names, directories: VecDeque::new() }
+    }
+
+    /// The next name, and whether it is a directory's. Inodes are looked at many at a time and in the order of their
+    /// table, which is not that of the names: memory gives what is read in its order several times as fast.
+    fn next(&mut self, ext: &Ext<'_>) -> Option<(Dirent, bool)> {
+        if self.directories.is_empty() {
+            let ahead = self.names.as_slice().iter().take(AHEAD);
+            let mut ahead: Vec<(u32, usize)> = ahead.enumerate().map(|(row, dirent)| (dirent.inode, row)).collect();
+            self.directories.resize(ahead.len(), false);
+            ahead.sort_unstable();
+            for (inode, row) in ahead {
+                if let Some(is_directory) = self.directories.get_mut(row) {
+                    *is_directory = ext.is_directory(inode);
+                }
+            }
+        }
+        Some((self.names.next()?, self.directories.pop_front()?))
+    }
 }
 
 /// A lost name, and the path of the directory that had it.
 pub(super) type Lost = (String, Sighting);
+
+/// What the walk meets next.
+enum Step {
+    /// What is complete: a directory, since what it holds follows on it, or a fault.
+    Ready(Box<Result<Entry, Fault>>),
+    /// Any other inode.
+    Named(Named),
+}
 
 /// All entries, depth first: what a directory holds follows on its own entry. Inodes that no name leads to come next,
 /// then what was deleted.
@@ -67,7 +106,9 @@ pub(super) struct Walk<'a> {
     walked: Inodes,
     lost: Vec<Lost>,
     orphans: Option<VecDeque<u32>>,
-    deleted: Option<std::vec::IntoIter<Entry>>,
+    /// What was met, and is not made yet.
+    next: Vec<Step>,
+    is_done: bool,
     fuel: Fuel,
 }
 
@@ -81,10 +122,12 @@ impl<'a> Walk<'a> {
             walked: Inodes::new(ext.sb.inodes_count),
             lost: Vec::new(),
             orphans: None,
-            deleted: None,
+            next: Vec::new(),
+            is_done: false,
             fuel: ext.tank(),
         };
         walk.begin();
+        walk.next = walk.steps();
         walk
     }
 
@@ -93,21 +136,15 @@ impl<'a> Walk<'a> {
         self.walked.insert(ROOT);
         match self.ext.inode(ROOT).filter(|inode| inode.kind() == Some(EntryKind::Directory)) {
             Some(root) => {
-                let mapping = self.map(ROOT, &root);
+                let mapping = entry::map(self.ext, &root, entry::seed(self.ext, ROOT, &root), &mut self.fuel);
                 let wrong = mapping.wrong.as_ref().map(|wrong| format!("root directory: {wrong}"));
                 self.faults.extend(wrong.map(|wrong| self.ext.fault(root.at, wrong)));
                 let (names, faults) = self.names(ROOT, String::new(), &root, &mapping);
                 self.faults.extend(faults);
-                self.frames.push(Frame { path: String::new(), names });
+                self.frames.push(Frame::new(Arc::from(""), names));
             }
             None => self.faults.push_back(self.ext.fault(0, "the root directory's inode is no directory".to_owned())),
         }
-    }
-
-    fn map(&mut self, number: u32, inode: &Inode) -> Mapping {
-        let (sb, disk) = (&self.ext.sb, &self.ext.disk);
-        let mapper = Mapper { disk, sb, free: &self.ext.groups.free, older: None };
-        mapper.map(inode, false, seed(self.ext, number, inode), &mut self.fuel)
     }
 
     /// The live names of a directory; the lost ones are kept.
@@ -120,58 +157,75 @@ impl<'a> Walk<'a> {
     ) -> (std::vec::IntoIter<Dirent>, Vec<Fault>) {
         let ext = self.ext;
         let reader = Reader { disk: &ext.disk, sb: &ext.sb, journal: &ext.journal, free: None };
-        let Listing { live, lost, wrong } = reader.read(number, inode, mapping, seed(ext, number, inode));
+        let Listing { live, lost, wrong } = reader.read(number, inode, mapping, entry::seed(ext, number, inode));
         let matters = |s: &Sighting| !s.shadowed || ext.history.of(s.dirent.inode).next().is_some();
         self.lost.extend(lost.into_iter().filter(matters).map(|sighting| (path.clone(), sighting)));
         (live.into_iter(), wrong.into_iter().map(|(at, what)| ext.fault(at, what)).collect())
     }
 
-    /// The entry of a name.
-    fn entry(&mut self, dirent: &Dirent) -> Option<Entry> {
-        let path = format!("{}/{}", self.frames.last()?.path, dirent.name);
-        self.named.insert(dirent.inode);
-        let used = self.ext.groups.inode_used(&self.ext.sb, dirent.inode);
-        let inode = self.ext.inode(dirent.inode);
-        let kind = inode.as_ref().and_then(Inode::kind).unwrap_or_else(|| kind_of(dirent.file_type));
-        let at = inode.as_ref().map_or(dirent.at, |inode| inode.at);
-        let mut entry = Entry::new(path, kind, dirent.inode.to_string(), at);
-        if used == Some(false) {
-            entry.faults.push(self.ext.fault(at, format!("inode {} is named but marked as free", dirent.inode)));
+    /// The next step; nothing where all live entries were met.
+    fn step(&mut self) -> Option<Step> {
+        if let Some(fault) = self.faults.pop_front() {
+            return Some(Step::Ready(Box::new(Err(fault))));
         }
-        match inode {
-            Some(inode) if inode.kind().is_some() => self.fill(&mut entry, dirent.inode, &inode),
-            _ => {
-                let what = format!("inode {} is empty or cannot be read", dirent.inode);
-                entry.faults.push(self.ext.fault(dirent.at, what));
-            }
-        }
-        Some(entry)
+        let (named, is_directory) = self.next_named().or_else(|| self.next_orphan())?;
+        Some(match is_directory {
+            true => Step::Ready(Box::new(Ok(self.directory(&named)))),
+            false => Step::Named(named),
+        })
     }
 
-    /// What the inode tells: times, content, the target of a link, the names in a directory.
-    fn fill(&mut self, entry: &mut Entry, number: u32, inode: &Inode) {
-        let at = self.ext.groups.inode_at(&self.ext.sb, number).unwrap_or(inode.at);
-        if self.ext.disk.changes(at, self.ext.sb.inode_size) {
-            entry.remark("its inode is as the journal would write it back; the table still holds an older one");
+    /// The next name in the directories on the way, and whether it is a directory's.
+    fn next_named(&mut self) -> Option<(Named, bool)> {
+        while let Some(frame) = self.frames.last_mut() {
+            if let Some((dirent, is_directory)) = frame.next(self.ext) {
+                self.named.insert(dirent.inode);
+                let directory = Arc::clone(&frame.path);
+                return Some((Named { directory, dirent, is_orphan: false }, is_directory));
+            }
+            self.frames.pop();
         }
-        if seed(self.ext, number, inode).is_some_and(|seed| !self.ext.inode_holds(seed, at)) {
-            entry.faults.push(self.ext.fault(inode.at, format!("the checksum of inode {number} does not fit")));
+        None
+    }
+
+    /// The entry of a directory, whose names are the next to be met.
+    fn directory(&mut self, named: &Named) -> Entry {
+        let found = Found::of(self.ext, named.dirent.inode);
+        let mut entry = entry::begin(self.ext, named, found.as_ref());
+        if let Some(found) = found.as_ref().filter(|found| found.is_possible()) {
+            let mapping = entry::fill(self.ext, &mut entry, found, &mut self.fuel);
+            self.enter(&mut entry, named.dirent.inode, &found.inode, &mapping);
         }
-        // In a live inode the field of deletion links those whose deletion is not finished.
-        entry.times = crate::fs::Times { dtime: None, ..inode.times };
-        xattr::describe(self.ext, inode, entry);
-        if entry.kind == EntryKind::Special {
-            return;
+        entry
+    }
+
+    /// The next steps, as many as are made together.
+    fn steps(&mut self) -> Vec<Step> {
+        let mut steps = Vec::with_capacity(BATCH);
+        while steps.len() < BATCH
+            && let Some(step) = self.step()
+        {
+            steps.push(step);
         }
-        let mapping = self.map(number, inode);
-        if let Some(wrong) = &mapping.wrong {
-            entry.faults.push(self.ext.fault(inode.at, wrong.clone()));
+        steps
+    }
+
+    /// The entries of these steps, while the next are met. Half of the fuel is lent to them, each an equal share: what
+    /// needs more is made again, one after another.
+    fn make(&mut self, steps: Vec<Step>) -> Batch {
+        let (ext, lent) = (self.ext, self.fuel.left() / 2);
+        self.fuel = Fuel::new(self.fuel.left().saturating_sub(lent));
+        let share = lent.checked_div(steps.len() as u64).unwrap_or(0);
+        let (next, (mut batch, mut dry, burnt)) = rayon::join(|| self.steps(), || side_by_side(ext, steps, share));
+        self.next = next;
+        self.fuel = Fuel::new(self.fuel.left().saturating_add(lent.saturating_sub(burnt)));
+        dry.sort_unstable_by_key(|(row, _)| *row);
+        for (row, named) in dry {
+            if let Some(entry) = batch.get_mut(row) {
+                *entry = Ok(entry::make(ext, &named, &mut self.fuel));
+            }
         }
-        if entry.kind == EntryKind::Directory {
-            return self.enter(entry, number, inode, &mapping);
-        }
-        entry.stream = Stream::plain(mapping.runs, inode.size);
-        set_target(self.ext, entry);
+        batch
     }
 
     fn enter(&mut self, entry: &mut Entry, number: u32, inode: &Inode, mapping: &Mapping) {
@@ -185,25 +239,22 @@ impl<'a> Walk<'a> {
         }
         let (names, faults) = self.names(number, entry.path.clone(), inode, mapping);
         entry.faults.extend(faults);
-        self.frames.push(Frame { path: entry.path.clone(), names });
+        self.frames.push(Frame::new(Arc::from(entry.path.as_str()), names));
     }
 
     /// The next live inode that no name leads to, directories first: they may hold names of the others.
-    fn next_orphan(&mut self) -> Option<Entry> {
+    fn next_orphan(&mut self) -> Option<(Named, bool)> {
         if self.orphans.is_none() {
             self.orphans = Some(self.find_orphans());
         }
         loop {
-            let number = self.orphans.as_mut()?.pop_front()?;
-            if !self.named.insert(number) {
-                continue;
+            let inode = self.orphans.as_mut()?.pop_front()?;
+            if self.named.insert(inode) {
+                let name = format!("OrphanFile-{inode}");
+                let dirent = Dirent { at: 0, inode, name, deleted: false, file_type: 0 };
+                let named = Named { directory: Arc::from(ORPHANS), dirent, is_orphan: true };
+                return Some((named, self.ext.is_directory(inode)));
             }
-            let Some(inode) = self.ext.inode(number) else { continue };
-            let path = format!("{ORPHANS}/OrphanFile-{number}");
-            let mut entry = Entry::new(path, inode.kind().unwrap_or(EntryKind::File), number.to_string(), inode.at);
-            entry.note = Some("no directory names it".to_owned());
-            self.fill(&mut entry, number, &inode);
-            return Some(entry);
         }
     }
 
@@ -230,36 +281,38 @@ impl<'a> Walk<'a> {
 }
 
 impl Iterator for Walk<'_> {
-    type Item = Result<Entry, Fault>;
+    type Item = Batch;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(fault) = self.faults.pop_front() {
-            return Some(Err(fault));
+    fn next(&mut self) -> Option<Batch> {
+        let steps = std::mem::take(&mut self.next);
+        if !steps.is_empty() {
+            return Some(self.make(steps));
         }
-        while let Some(frame) = self.frames.last_mut() {
-            match frame.names.next() {
-                Some(dirent) => return self.entry(&dirent).map(Ok),
-                None => drop(self.frames.pop()),
-            }
+        if std::mem::replace(&mut self.is_done, true) {
+            return None;
         }
-        if let Some(orphan) = self.next_orphan() {
-            return Some(Ok(orphan));
-        }
-        let (ext, lost) = (self.ext, &mut self.lost);
-        let deleted = self.deleted.get_or_insert_with(|| Recovery::new(ext).run(std::mem::take(lost)).into_iter());
-        deleted.next().map(Ok)
+        let deleted = Recovery::new(self.ext).run(std::mem::take(&mut self.lost));
+        Some(deleted.into_iter().map(Ok).collect())
     }
 }
 
-/// What the checksums of an inode's structures begin with, where the volume has any.
-fn seed(ext: &Ext<'_>, number: u32, inode: &Inode) -> Option<u32> {
-    ext.sb.has_checksums().then(|| checksum::inode_seed(ext.sb.checksum_seed, number, inode.generation))
-}
-
-/// Reads the target of a symbolic link.
-pub(super) fn set_target(ext: &Ext<'_>, entry: &mut Entry) {
-    if entry.kind == EntryKind::Symlink {
-        let target = Content::new(ext.view, &entry.stream).prefix(entry.stream.size.min(MAX_TARGET)).into_owned();
-        entry.target = Some(String::from_utf8_lossy(&target).into_owned());
-    }
+/// The entries of these steps, in order, those that burnt their share of fuel and want more, and what the others burnt.
+fn side_by_side(ext: &Ext<'_>, steps: Vec<Step>, share: u64) -> (Batch, Vec<(usize, Named)>, u64) {
+    let (burnt, dry) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let entry = |(row, step): (usize, Step)| {
+        let named = match step {
+            Step::Ready(ready) => return *ready,
+            Step::Named(named) => named,
+        };
+        let mut fuel = Fuel::new(share);
+        let entry = entry::make(ext, &named, &mut fuel);
+        if fuel.left() > 0 {
+            burnt.fetch_add(share.saturating_sub(fuel.left()), Ordering::Relaxed);
+        } else {
+            dry.lock().unwrap_or_else(PoisonError::into_inner).push((row, named));
+        }
+        Ok(entry)
+    };
+    let batch = steps.into_par_iter().enumerate().map(entry).collect();
+    (batch, dry.into_inner().unwrap_or_else(PoisonError::into_inner), burnt.into_inner())
 }

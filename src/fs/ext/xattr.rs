@@ -16,8 +16,8 @@ const MAX_VALUE: usize = 4096;
 /// Attributes of one inode.
 const MAX_ATTRIBUTES: usize = 256;
 
-/// Puts owner, permissions and attributes into an entry.
-pub(super) fn describe(ext: &Ext<'_>, inode: &Inode, entry: &mut Entry) {
+/// Puts owner, permissions and attributes into an entry. `raw`: the inode's bytes.
+pub(super) fn describe(ext: &Ext<'_>, inode: &Inode, raw: &[u8], entry: &mut Entry) {
     let [uid, gid] = inode.owner;
     entry.access = Some(Access { mode: inode.mode.into(), uid, gid });
     entry.encrypted = inode.is_encrypted();
@@ -25,8 +25,7 @@ pub(super) fn describe(ext: &Ext<'_>, inode: &Inode, entry: &mut Entry) {
         entry.impossible.push("one of its times has a billion nanoseconds or more".to_owned());
     }
     if ext.sb.inode_size > 128 {
-        let raw = ext.view.read_up_to(inode.at, ext.sb.inode_size);
-        let _ = inside(ext, &raw, &mut entry.attributes);
+        let _ = inside(ext, raw, &mut entry.attributes);
     }
     if inode.file_acl != 0 {
         let at = inode.file_acl.saturating_mul(ext.sb.block_size);

@@ -5,13 +5,14 @@ use super::Ntfs;
 use super::record::{Attribute, Record, kind};
 use super::reparse::Reparse;
 use super::times;
-use super::tree::{FileName, names};
+use super::tree::{FileName, ORPHANS, names};
 use crate::bytes::{Fields, guid};
 use crate::content::wof::Algorithm;
 use crate::content::{Codec, Run, Stream};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::{Entry, EntryKind, Recovered};
+use crate::text::Decimal;
 
 /// The record of `$BadClus`.
 pub(super) const BAD_CLUSTERS: u64 = 8;
@@ -28,6 +29,9 @@ struct Data {
     fault: Option<String>,
 }
 
+/// A piece of a `$DATA` attribute, with the attribute's name.
+type Piece<'r> = (String, &'r Attribute<'r>);
+
 /// All entries of a base record. `name` is used where the record has none; `path` finds where a name belongs.
 pub(super) fn entries(
     ntfs: &Ntfs<'_>,
@@ -35,30 +39,30 @@ pub(super) fn entries(
     name: Option<&FileName>,
     path: &dyn Fn(&FileName) -> String,
 ) -> Vec<Entry> {
-    let mut records = vec![record.clone()];
-    records.extend(ntfs.tree.extensions_of(&ntfs.mft, record));
-    let reparse = records.iter().flat_map(Record::attributes).find(|a| a.kind == kind::REPARSE_POINT);
+    let extensions = ntfs.tree.extensions_of(&ntfs.mft, record);
+    let attributes = attributes(record, &extensions);
+    let reparse = attributes.iter().find(|a| a.kind == kind::REPARSE_POINT);
     let reparse = reparse.and_then(|a| Reparse::parse(a.value()?));
-    let mut streams = data_attributes(ntfs, &records);
+    let mut streams = data_attributes(ntfs, &attributes);
     if let Some(reparse) = reparse.as_ref().filter(|r| r.is_wof()) {
         lay_over(&mut streams, reparse.overlay);
     }
     if record.number == BAD_CLUSTERS {
         streams.iter_mut().for_each(keep_bad_clusters);
     }
-    let mut names = names(records.iter());
+    let mut names = names(attributes.iter().copied());
     if names.is_empty() {
         names.extend(name.cloned());
     }
-    let draft = draft(ntfs, record, &records, names.first(), reparse);
+    let draft = draft(ntfs, record, &attributes, names.first(), reparse);
     if names.is_empty() {
-        return nameless(ntfs, record, &streams, &draft);
+        return nameless(ntfs, record, &streams, draft);
     }
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<Entry> = Vec::with_capacity(names.len());
     for name in &names {
         let path = if record.number == 5 { "/".to_owned() } else { path(name) };
-        let named = named(&draft, name, entries.first());
-        entries.extend(at_path(ntfs, record, &path, &streams, &named));
+        let named = named(&draft, path, name, entries.first());
+        at_path(ntfs, record, &streams, named, &mut entries);
         if streams.is_empty() && !record.directory && name.size > 0 && !record.in_use {
             lost_content(&mut entries, name.size);
         }
@@ -67,8 +71,8 @@ pub(super) fn entries(
 }
 
 /// The draft with what its name adds; `first` is the entry of the record's first name.
-fn named(draft: &Entry, name: &FileName, first: Option<&Entry>) -> Entry {
-    let mut named = Entry { name_times: times::of_name(name), ..draft.clone() };
+fn named(draft: &Entry, path: String, name: &FileName, first: Option<&Entry>) -> Entry {
+    let mut named = Entry { path, name_times: times::of_name(name), ..draft.clone() };
     named.contradictions = times::contradictions(&named.times, &named.name_times);
     named.impossible = times::impossible(&named.times);
     if name.name.ends_with(SHADOW_STORE) {
@@ -80,34 +84,41 @@ fn named(draft: &Entry, name: &FileName, first: Option<&Entry>) -> Entry {
     named
 }
 
-/// The entry for a path and those of its named streams.
-fn at_path(ntfs: &Ntfs<'_>, record: &Record, path: &str, streams: &[Data], draft: &Entry) -> Vec<Entry> {
-    let mut main = Entry { path: path.to_owned(), ..draft.clone() };
-    let mut entries = Vec::new();
-    for data in streams {
-        if data.name.is_empty() && !record.directory {
-            fill(ntfs, record, &mut main, data);
-        } else if !data.name.is_empty() {
-            let mut entry = Entry { path: format!("{path}:{}", data.name), ..draft.clone() };
-            entry.kind = EntryKind::Stream;
-            entry.target = None;
-            entry.contradictions.clear();
-            entry.impossible.clear();
-            fill(ntfs, record, &mut entry, data);
-            entries.push(entry);
-        }
+/// The entry of a name and those of its named streams.
+fn at_path(ntfs: &Ntfs<'_>, record: &Record, streams: &[Data], mut main: Entry, entries: &mut Vec<Entry>) {
+    let of_stream = |data: &Data| {
+        let mut entry = Entry { path: format!("{}:{}", main.path, data.name), kind: EntryKind::Stream, ..main.clone() };
+        entry.target = None;
+        entry.contradictions.clear();
+        entry.impossible.clear();
+        fill(ntfs, record, &mut entry, data);
+        entry
+    };
+    let named: Vec<Entry> = streams.iter().filter(|data| !data.name.is_empty()).map(of_stream).collect();
+    match streams.iter().find(|data| data.name.is_empty()) {
+        Some(data) if !record.directory => fill(ntfs, record, &mut main, data),
+        _ => main.inode = address(record, 0, 0),
     }
-    entries.insert(0, main);
-    entries
+    entries.push(main);
+    entries.extend(named);
+}
+
+/// The address of an attribute: record, type and attribute id.
+fn address(record: &Record, kind: u32, id: u16) -> String {
+    let [number, kind, id] = [record.number, kind.into(), id.into()].map(Decimal::new);
+    [&number, "-", &kind, "-", &id].concat()
 }
 
 /// A record without a name: listed where it still has content.
-fn nameless(ntfs: &Ntfs<'_>, record: &Record, streams: &[Data], draft: &Entry) -> Vec<Entry> {
+fn nameless(ntfs: &Ntfs<'_>, record: &Record, streams: &[Data], draft: Entry) -> Vec<Entry> {
     // Records 12 to 23 are reserved and in use without a name on every volume.
     if record.number < 24 || streams.iter().all(|d| d.stream.size == 0) {
         return Vec::new();
     }
-    at_path(ntfs, record, &format!("/$OrphanFiles/OrphanFile-{}", record.number), streams, draft)
+    let mut entries = Vec::new();
+    let path = format!("{ORPHANS}/OrphanFile-{}", record.number);
+    at_path(ntfs, record, streams, Entry { path, ..draft }, &mut entries);
+    entries
 }
 
 /// The record lost its `$DATA`, the name still tells how large it was.
@@ -118,11 +129,16 @@ fn lost_content(entries: &mut [Entry], size: u64) {
     }
 }
 
-/// What all entries of a record share.
+/// All attributes of a record and of those that extend it.
+fn attributes<'r>(record: &'r Record, extensions: &'r [Record]) -> Vec<Attribute<'r>> {
+    std::iter::once(record).chain(extensions).flat_map(Record::attributes).collect()
+}
+
+/// What all entries of a record share; where they have their address, each tells itself.
 fn draft(
     ntfs: &Ntfs<'_>,
     record: &Record,
-    records: &[Record],
+    attributes: &[Attribute<'_>],
     name: Option<&FileName>,
     reparse: Option<Reparse>,
 ) -> Entry {
@@ -132,10 +148,10 @@ fn draft(
         _ if record.directory => EntryKind::Directory,
         _ => EntryKind::File,
     };
-    let mut entry = Entry::new(String::new(), kind, format!("{}-0-0", record.number), at);
+    let mut entry = Entry::new(String::new(), kind, String::new(), at);
     entry.allocated = record.in_use;
-    entry.times = times::standard(records, name);
-    marks(records).iter().for_each(|mark| entry.remark(mark));
+    entry.times = times::standard(attributes, name);
+    marks(attributes).iter().for_each(|mark| entry.remark(mark));
     if let Some(reparse) = reparse {
         entry.target = reparse.target;
         reparse.note.iter().for_each(|note| entry.remark(note));
@@ -152,18 +168,18 @@ fn draft(
 }
 
 /// What else the attributes say of a file: its object id, and that it has keys of the Encrypting File System.
-fn marks(records: &[Record]) -> Vec<String> {
-    let mark = |a: Attribute<'_>| match a.kind {
+fn marks(attributes: &[Attribute<'_>]) -> Vec<String> {
+    let mark = |a: &Attribute<'_>| match a.kind {
         kind::OBJECT_ID => a.value()?.array(0).map(|id| format!("object id {}", guid(id))),
         kind::LOGGED_UTILITY_STREAM if a.name() == "$EFS" => Some("encrypted by EFS, its keys are in $EFS".to_owned()),
         _ => None,
     };
-    records.iter().flat_map(Record::attributes).filter_map(mark).collect()
+    attributes.iter().filter_map(mark).collect()
 }
 
 /// Puts a stream into an entry, with what is left of it.
 fn fill(ntfs: &Ntfs<'_>, record: &Record, entry: &mut Entry, data: &Data) {
-    entry.inode = format!("{}-{}-{}", record.number, kind::DATA, data.id);
+    entry.inode = address(record, kind::DATA, data.id);
     entry.encrypted = data.encrypted;
     entry.stream = data.stream.clone();
     if let Some(what) = &data.fault {
@@ -177,30 +193,25 @@ fn fill(ntfs: &Ntfs<'_>, record: &Record, entry: &mut Entry, data: &Data) {
 
 /// The stream of a record with the given name.
 pub(super) fn stream(ntfs: &Ntfs<'_>, record: &Record, name: &str) -> Option<Stream> {
-    let mut records = ntfs.tree.extensions_of(&ntfs.mft, record);
-    records.insert(0, record.clone());
-    data_attributes(ntfs, &records).into_iter().find(|data| data.name == name).map(|data| data.stream)
+    let extensions = ntfs.tree.extensions_of(&ntfs.mft, record);
+    data_attributes(ntfs, &attributes(record, &extensions))
+        .into_iter()
+        .find(|data| data.name == name)
+        .map(|data| data.stream)
 }
 
-/// The `$DATA` attributes of all records, unnamed first, pieces joined in the order of their clusters.
-fn data_attributes(ntfs: &Ntfs<'_>, records: &[Record]) -> Vec<Data> {
-    let pieces: Vec<Attribute<'_>> =
-        records.iter().flat_map(Record::attributes).filter(|a| a.kind == kind::DATA).collect();
-    let mut names: Vec<String> = pieces.iter().map(Attribute::name).collect();
-    names.sort();
-    names.dedup();
-    let of = |name: String| {
-        let mut own: Vec<Attribute<'_>> = pieces.iter().filter(|a| a.name() == name).copied().collect();
-        own.sort_by_key(Attribute::first_vcn);
-        join(ntfs, name, &own)
-    };
-    names.into_iter().filter_map(of).collect()
+/// The `$DATA` attributes, unnamed first, pieces joined in the order of their clusters.
+fn data_attributes(ntfs: &Ntfs<'_>, attributes: &[Attribute<'_>]) -> Vec<Data> {
+    let data = attributes.iter().filter(|a| a.kind == kind::DATA);
+    let mut pieces: Vec<Piece<'_>> = data.map(|a| (a.name(), a)).collect();
+    pieces.sort_by(|(a, one), (b, other)| a.cmp(b).then(one.first_vcn().cmp(&other.first_vcn())));
+    pieces.chunk_by(|(a, _), (b, _)| a == b).filter_map(|own| join(ntfs, own)).collect()
 }
 
-fn join(ntfs: &Ntfs<'_>, name: String, pieces: &[Attribute<'_>]) -> Option<Data> {
-    let first = pieces.first()?;
+fn join(ntfs: &Ntfs<'_>, pieces: &[Piece<'_>]) -> Option<Data> {
+    let (name, first) = pieces.first()?;
     let mut data = Data {
-        name,
+        name: name.clone(),
         id: first.id,
         stream: Stream::default(),
         encrypted: first.is_encrypted(),
@@ -220,7 +231,7 @@ fn join(ntfs: &Ntfs<'_>, name: String, pieces: &[Attribute<'_>]) -> Option<Data>
     let cluster = ntfs.mft.boot.cluster;
     let mut runs: Vec<Run> = Vec::new();
     let mut covered = 0u64;
-    for piece in pieces {
+    for (_, piece) in pieces {
         if piece.first_vcn().and_then(|vcn| vcn.checked_mul(cluster)) != Some(covered) {
             data.fault = Some("a piece of its run list is missing".to_owned());
             break;

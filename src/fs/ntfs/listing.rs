@@ -1,70 +1,93 @@
 //! The listing: all that the table holds, record by record, then what it no longer holds.
 
-use super::lost::Lost;
+use super::lost::{Lost, Seen};
 use super::record::Record;
-use super::tree::ORPHANS;
+use super::tree::{ORPHANS, Paths};
 use super::{Ntfs, entry};
 use crate::fault::Fault;
-use crate::fs::Entry;
-use std::collections::VecDeque;
+use crate::fs::{Batch, Entry};
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// Goes through the table, then through what was lost from it.
 pub(super) struct Listing<'n> {
     ntfs: &'n Ntfs<'n>,
-    records: Box<dyn Iterator<Item = (u64, Option<Record>)> + 'n>,
+    /// The blocks of the table that are not read yet.
+    blocks: Range<u64>,
     lost: Option<Lost<'n, 'n>>,
-    ready: VecDeque<Result<Entry, Fault>>,
     /// Deleted records whose directory the table no longer has: what was lost may tell it.
     adrift: Vec<Record>,
 }
 
-/// More records than this are not kept waiting for their directory.
+/// Blocks of the table that are read side by side.
+const BATCH: u64 = 8;
+/// When there are as many as this, no more records are kept waiting for their directory.
 const MAX_ADRIFT: usize = 1 << 18;
+
+/// What a block of the table gives.
+#[derive(Default)]
+struct Page {
+    entries: Batch,
+    adrift: Vec<Record>,
+    seen: Seen,
+}
 
 impl<'n> Listing<'n> {
     pub(super) fn new(ntfs: &'n Ntfs<'n>) -> Self {
-        let records = Box::new(ntfs.mft.records());
-        Self { ntfs, records, lost: Some(Lost::new(ntfs)), ready: VecDeque::new(), adrift: Vec::new() }
+        Self { ntfs, blocks: 0..ntfs.mft.blocks(), lost: Some(Lost::new(ntfs)), adrift: Vec::new() }
     }
 
-    /// What a record of the table gives.
-    fn table(&mut self, number: u64, record: Option<&Record>) {
-        if let Some(lost) = &mut self.lost {
-            lost.note(number, record);
-        }
-        match record {
-            Some(record) if record.base.is_none() => {
-                let path = |name: &_| self.ntfs.tree.path(name);
-                let entries = entry::entries(self.ntfs, record, None, &path);
-                if let Some(lost) = &mut self.lost {
-                    lost.claim(&entries);
-                }
-                let orphan = |entry: &Entry| !entry.allocated && entry.path.starts_with(ORPHANS);
-                if self.adrift.len() < MAX_ADRIFT && entries.iter().any(orphan) {
-                    return self.adrift.push(record.clone());
-                }
-                self.ready.extend(entries.into_iter().map(Ok));
+    /// What these blocks of the table give.
+    fn table(&mut self, blocks: Range<u64>) -> Batch {
+        let (ntfs, wait) = (self.ntfs, self.adrift.len() < MAX_ADRIFT);
+        let pages: Vec<Page> = blocks.into_par_iter().map(|block| page(ntfs, block, wait)).collect();
+        let mut batch = Vec::with_capacity(pages.iter().map(|page| page.entries.len()).sum());
+        for mut page in pages {
+            batch.append(&mut page.entries);
+            self.adrift.extend(page.adrift);
+            if let Some(lost) = &mut self.lost {
+                lost.take(page.seen);
             }
-            Some(_) => {}
-            None => self.ready.extend(damaged(self.ntfs, number).map(Err)),
         }
+        batch
     }
 }
 
 impl Iterator for Listing<'_> {
-    type Item = Result<Entry, Fault>;
+    type Item = Batch;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(ready) = self.ready.pop_front() {
-                return Some(ready);
+    fn next(&mut self) -> Option<Batch> {
+        let blocks = self.blocks.start..self.blocks.end.min(self.blocks.start.saturating_add(BATCH));
+        if blocks.is_empty() {
+            return Some(self.lost.take()?.entries(&std::mem::take(&mut self.adrift)));
+        }
+        self.blocks.start = blocks.end;
+        Some(self.table(blocks))
+    }
+}
+
+/// Reads a block of the table; `wait`: deleted records without a directory are kept for later.
+fn page(ntfs: &Ntfs<'_>, block: u64, wait: bool) -> Page {
+    let (mut page, paths) = (Page::default(), Paths::new(&ntfs.tree));
+    for (number, raw) in ntfs.mft.block(block).records() {
+        let record = raw.and_then(|raw| Record::parse(number, raw));
+        page.seen.note(ntfs, record.as_ref());
+        match record {
+            Some(record) if record.base.is_none() => {
+                let entries = entry::entries(ntfs, &record, None, &|name| paths.of(name));
+                page.seen.claim(&entries);
+                let orphan = |entry: &Entry| !entry.allocated && entry.path.starts_with(ORPHANS);
+                if wait && entries.iter().any(orphan) {
+                    page.adrift.push(record);
+                } else {
+                    page.entries.extend(entries.into_iter().map(Ok));
+                }
             }
-            match self.records.next() {
-                Some((number, record)) => self.table(number, record.as_ref()),
-                None => self.ready.extend(self.lost.take()?.entries(&std::mem::take(&mut self.adrift))),
-            }
+            Some(_) => {}
+            None => page.entries.extend(damaged(ntfs, number).map(Err)),
         }
     }
+    page
 }
 
 /// What is wrong with a record that does not parse; nothing where it was never used.

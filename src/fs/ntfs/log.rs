@@ -83,9 +83,11 @@ pub(super) fn read(lost: &mut Lost<'_, '_>) -> Option<()> {
     for step in log.steps(ntfs.mft.boot.cluster) {
         for side in [&step.redo_data, &step.undo_data].into_iter().filter(|side| !side.data.starts_with(b"FILE")) {
             // Without a reference it is an attribute that is written or taken away: a name of a record that goes on.
-            for hit in names::scan(&side.data, 0, ntfs.mft.len()).into_iter().filter(|hit| hit.reference.is_some()) {
+            for hit in names::scan(&side.data, 0, ntfs.mft.len()).filter(|hit| hit.reference.is_some()) {
                 let at = side.places.get(hit.at).and_then(|at| home(*at)).unwrap_or(0);
-                lost.add(Find::name(hit.name, hit.reference, Origin::Journal, at, IN_LOG));
+                if let Some(name) = hit.name() {
+                    lost.add(Find::name(name, hit.reference, Origin::Journal, at, IN_LOG));
+                }
             }
         }
         replay.take(&step, |reference| lost.lists(reference));

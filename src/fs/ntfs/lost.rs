@@ -11,10 +11,10 @@ use super::{Ntfs, log, times, usn};
 use crate::content::{Run, Stream};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
-use crate::fs::{Entry, EntryKind, Origin, Recovered};
+use crate::fs::{Batch, Entry, EntryKind, Origin, Recovered};
 use crate::fuel::Fuel;
 use crate::time::Timestamp;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// More files than this are not taken from what is lost, nor more copies of records.
@@ -52,14 +52,55 @@ impl Find {
 struct Known {
     /// The sequence number of each record's file.
     sequences: Vec<u16>,
-    /// Hashes of parent and name.
-    names: HashSet<u64>,
+    /// Hashes of parent and name, sorted when the table was read to its end.
+    names: Vec<u64>,
 }
 
 impl Known {
     fn lists(&self, reference: Reference) -> bool {
         let record = usize::try_from(reference.record).ok();
         record.and_then(|record| self.sequences.get(record)) == Some(&reference.sequence)
+    }
+}
+
+/// What a stretch of the table lists, and what lies behind its records.
+#[derive(Default)]
+pub(super) struct Seen {
+    known: Known,
+    indexes: Vec<Vec<Run>>,
+    /// The log of changes, if its record is among these.
+    journal: Option<Option<Stream>>,
+    /// Traces in the slack of each record that has any.
+    slack: Vec<Vec<Find>>,
+    claimed: Vec<Extent>,
+}
+
+impl Seen {
+    /// Notes the next record of the stretch.
+    pub(super) fn note(&mut self, ntfs: &Ntfs<'_>, record: Option<&Record>) {
+        self.known.sequences.push(record.map_or(0, |r| r.reference().sequence));
+        let Some(record) = record else { return };
+        for attribute in record.attributes() {
+            match attribute.kind {
+                kind::FILE_NAME => {
+                    let Some(name) = attribute.value().and_then(FileName::parse) else { continue };
+                    self.known.names.push(name_key(&name));
+                    if name.name == "$UsnJrnl" && name.parent.record == usn::EXTEND {
+                        self.journal = Some(entry::stream(ntfs, record, "$J"));
+                    }
+                }
+                kind::INDEX_ALLOCATION => self.indexes.push(ntfs.mft.runs_of(&attribute).0),
+                _ => {}
+            }
+        }
+        let slack = slack::of_record(ntfs, record);
+        self.slack.extend(Some(slack).filter(|slack| !slack.is_empty()));
+    }
+
+    /// Notes where deleted files have their content.
+    pub(super) fn claim(&mut self, entries: &[Entry]) {
+        let deleted = entries.iter().filter(|entry| !entry.allocated);
+        self.claimed.extend(deleted.flat_map(|entry| entry::stored(&entry.stream)));
     }
 }
 
@@ -110,34 +151,17 @@ impl<'n, 'img> Lost<'n, 'img> {
         }
     }
 
-    /// Notes where the table's deleted files have their content.
-    pub(super) fn claim(&mut self, entries: &[Entry]) {
-        let deleted = entries.iter().filter(|entry| !entry.allocated);
-        self.claimed.extend(deleted.flat_map(|entry| entry::stored(&entry.stream)));
-    }
-
-    /// Notes what a record of the table lists, and what lies behind it.
-    pub(super) fn note(&mut self, number: u64, record: Option<&Record>) {
-        let sequence = record.map_or(0, |r| r.reference().sequence);
-        if self.known.sequences.len() as u64 == number {
-            self.known.sequences.push(sequence);
-        }
-        let Some(record) = record else { return };
-        for attribute in record.attributes() {
-            match attribute.kind {
-                kind::FILE_NAME => {
-                    let name = attribute.value().and_then(FileName::parse);
-                    self.known.names.extend(name.as_ref().map(name_key));
-                    if name.is_some_and(|n| n.name == "$UsnJrnl" && n.parent.record == usn::EXTEND) {
-                        self.journal = entry::stream(self.ntfs, record, "$J");
-                    }
-                }
-                kind::INDEX_ALLOCATION => self.indexes.push(self.ntfs.mft.runs_of(&attribute).0),
-                _ => {}
+    /// Takes what the next stretch of the table tells.
+    pub(super) fn take(&mut self, seen: Seen) {
+        self.known.sequences.extend(seen.known.sequences);
+        self.known.names.extend(seen.known.names);
+        self.indexes.extend(seen.indexes);
+        self.claimed.extend(seen.claimed);
+        self.journal = seen.journal.unwrap_or(self.journal.take());
+        for slack in seen.slack {
+            if self.waiting.len() < MAX_RECORDS {
+                self.waiting.extend(slack);
             }
-        }
-        if self.waiting.len() < MAX_RECORDS {
-            self.waiting.extend(slack::of_record(self.ntfs, record));
         }
     }
 
@@ -150,14 +174,15 @@ impl<'n, 'img> Lost<'n, 'img> {
 
     /// Takes a trace, unless the table or an earlier one tells the same.
     pub(super) fn add(&mut self, mut find: Find) {
+        if find.reference.is_some_and(|reference| self.lists(reference)) {
+            return;
+        }
         if let (None, Some(record)) = (&find.name, &find.record) {
-            find.name = super::tree::names(std::iter::once(record)).into_iter().next();
+            find.name = super::tree::names(record.attributes()).into_iter().next();
         }
         let key = find.name.as_ref().map(name_key);
-        let listed = find.reference.is_some_and(|reference| self.known.lists(reference));
         let content = find.record.as_ref().is_some_and(Record::has_content);
-        let named = key.is_some_and(|key| self.known.names.contains(&key)) && !content;
-        if listed || named {
+        if !content && key.is_some_and(|key| self.known.names.binary_search(&key).is_ok()) {
             return;
         }
         if self.finds.len() >= MAX_FINDS || self.copies >= MAX_RECORDS {
@@ -191,14 +216,14 @@ impl<'n, 'img> Lost<'n, 'img> {
 
     /// Reads all structures that may hold traces, and lists what they give, behind the records that are `adrift`: those
     /// find their path through directories that are lost.
-    pub(super) fn entries(mut self, adrift: &[Record]) -> Vec<Result<Entry, Fault>> {
+    pub(super) fn entries(mut self, adrift: &[Record]) -> Batch {
+        self.known.names.sort_unstable();
         log::read(&mut self);
         for find in std::mem::take(&mut self.waiting) {
             self.add(find);
         }
-        for runs in std::mem::take(&mut self.indexes) {
-            slack::of_index(&mut self, runs);
-        }
+        let indexes = std::mem::take(&mut self.indexes);
+        slack::of_indexes(&mut self, indexes);
         free::read(&mut self);
         if let Some(journal) = self.journal.take() {
             usn::read(&mut self, journal);

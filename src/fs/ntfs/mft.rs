@@ -4,30 +4,51 @@ use super::boot::Boot;
 use super::record::{Attribute, Record, Reference, kind, stored_at};
 use super::runs;
 use crate::bytes::{Fields, index};
-use crate::content::{Codec, Content, Run, Stream};
+use crate::content::{Content, Run, Stream};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::View;
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// An attribute list longer than this is a lie.
 const MAX_LIST: u64 = 1 << 20;
+/// So many bytes of the table are read in one piece.
+const BLOCK: u64 = 1 << 18;
 
 /// The table, opened.
 pub(super) struct Mft<'img> {
     pub(super) view: View<'img>,
     pub(super) boot: Boot,
     /// The table's own bytes.
-    stream: Stream,
+    content: Content<'img>,
+    /// How many records it holds.
+    len: u64,
     /// What was wrong on the way.
     pub(super) faults: Vec<Fault>,
+}
+
+/// Records of the table that stand one behind the other.
+pub(super) struct Block<'m> {
+    numbers: Range<u64>,
+    width: usize,
+    bytes: Cow<'m, [u8]>,
+}
+
+impl Block<'_> {
+    /// Each record's number and bytes; none where they cannot be read.
+    pub(super) fn records(&self) -> impl Iterator<Item = (u64, Option<&[u8]>)> {
+        let places = (0usize..).step_by(self.width);
+        self.numbers.clone().zip(places).map(|(number, at)| (number, self.bytes.span(at, self.width)))
+    }
 }
 
 impl<'img> Mft<'img> {
     /// Finds the table by its first record or, where that is damaged, by the mirror's.
     pub(super) fn open(view: View<'img>, boot: Boot) -> Result<Self, Fault> {
         let at = |cluster: u64| cluster.saturating_mul(boot.cluster);
-        let mut mft = Self { view, boot, stream: Stream::default(), faults: Vec::new() };
+        let content = Content::of(view, Stream::default());
+        let mut mft = Self { view, boot, content, len: 0, faults: Vec::new() };
         let first = |place: u64| {
             let raw = view.read(at(place), boot.record).ok()?;
             Record::parse(0, &raw).filter(|r| r.in_use && r.base.is_none())
@@ -56,35 +77,41 @@ impl<'img> Mft<'img> {
         let missing = fault("the first MFT record has no run list");
         let data: Vec<Attribute<'_>> = record.attributes().filter(unnamed).collect();
         let sizes = data.first().and_then(|a| a.sizes()).ok_or(missing)?;
-        let runs = data.iter().flat_map(|a| self.runs_of(a).0).collect();
-        self.stream = Stream { size: sizes.real, runs, valid: sizes.real, codec: Codec::Plain };
+        let mut runs: Vec<Run> = data.iter().flat_map(|a| self.runs_of(a).0).collect();
+        self.hold(&runs, sizes.real);
         let list = record.attributes().find(|a| a.kind == kind::ATTRIBUTE_LIST);
         for reference in list.map(|list| self.listed(&list, kind::DATA)).unwrap_or_default() {
             if reference.record == 0 {
                 continue;
             }
             if let Some(extension) = self.record(reference.record) {
-                let more: Vec<Run> = extension.attributes().filter(unnamed).flat_map(|a| self.runs_of(&a).0).collect();
-                self.stream.runs.extend(more);
+                runs.extend(extension.attributes().filter(unnamed).flat_map(|a| self.runs_of(&a).0));
+                self.hold(&runs, sizes.real);
             }
         }
         Ok(())
     }
 
+    /// Takes the table's runs, as far as they are known.
+    fn hold(&mut self, runs: &[Run], size: u64) {
+        let known = runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.len()));
+        self.len = size.min(known).checked_div(self.boot.record).unwrap_or(0);
+        self.content = Content::of(self.view, Stream::plain(runs.to_vec(), size));
+    }
+
     /// How many records the table holds.
-    pub(super) fn len(&self) -> u64 {
-        let known = self.stream.runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.len()));
-        self.stream.size.min(known).checked_div(self.boot.record).unwrap_or(0)
+    pub(super) const fn len(&self) -> u64 {
+        self.len
     }
 
     /// The bytes of the table.
-    pub(super) fn content(&self) -> Content<'_> {
-        Content::new(self.view, &self.stream)
+    pub(super) const fn content(&self) -> &Content<'img> {
+        &self.content
     }
 
     /// Record `number`; `None` where there is none.
     pub(super) fn record(&self, number: u64) -> Option<Record> {
-        let raw = self.content().slice(number.checked_mul(self.boot.record)?, self.boot.record);
+        let raw = self.content.slice(number.checked_mul(self.boot.record)?, self.boot.record);
         let bytes = raw.prefix(self.boot.record);
         (bytes.len() as u64 == self.boot.record).then_some(())?;
         Record::parse(number, &bytes)
@@ -92,7 +119,7 @@ impl<'img> Mft<'img> {
 
     /// Where byte `at` of the table lies in the volume.
     pub(super) fn place(&self, at: u64) -> Option<u64> {
-        Some(self.content().locate(at)?.saturating_sub(self.view.extent().start))
+        Some(self.content.locate(at)?.saturating_sub(self.view.extent().start))
     }
 
     /// The runs of one piece of a non-resident attribute, and whether they could be read to their end.
@@ -154,22 +181,22 @@ impl<'img> Mft<'img> {
         }
     }
 
-    /// All records from `first` on, read in large pieces.
-    pub(super) fn records(&self) -> impl Iterator<Item = (u64, Option<Record>)> + '_ {
-        let (width, len) = (self.boot.record, self.len());
-        let mut block: Vec<u8> = Vec::new();
-        let mut block_start = 0u64;
-        let per_block = (1u64 << 18).checked_div(width).unwrap_or(1).max(1);
-        (0..len).map(move |number| {
-            let within = number.saturating_sub(block_start);
-            if block.is_empty() || within >= per_block {
-                block_start = number;
-                let size = per_block.saturating_mul(width);
-                block = self.content().slice(number.saturating_mul(width), size).prefix(size).into_owned();
-            }
-            let at = index(number.saturating_sub(block_start).saturating_mul(width));
-            (number, block.span(at, index(width)).and_then(|raw| Record::parse(number, raw)))
-        })
+    /// How many blocks the table is read in.
+    pub(super) fn blocks(&self) -> u64 {
+        self.len.div_ceil(self.per_block())
+    }
+
+    /// A block of the table.
+    pub(super) fn block(&self, block: u64) -> Block<'_> {
+        let first = block.saturating_mul(self.per_block());
+        let numbers = first..first.saturating_add(self.per_block()).min(self.len);
+        let (from, size) = (first.saturating_mul(self.boot.record), self.per_block().saturating_mul(self.boot.record));
+        let bytes = self.content.stretch(from, size);
+        Block { numbers, width: index(self.boot.record).max(1), bytes }
+    }
+
+    fn per_block(&self) -> u64 {
+        BLOCK.checked_div(self.boot.record).unwrap_or(1).max(1)
     }
 }
 

@@ -17,29 +17,39 @@ const YEARS: std::ops::Range<u64> = 116_444_736_000_000_000..157_469_184_000_000
 const MAX_SIZE: u64 = 1 << 56;
 
 /// A name that was found.
-#[derive(Clone, Debug)]
-pub(super) struct Hit {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hit<'b> {
     /// Offset of the `$FILE_NAME`.
     pub(super) at: usize,
     /// The record that it names, where the head of its index entry is still there.
     pub(super) reference: Option<Reference>,
-    pub(super) name: FileName,
+    value: &'b [u8],
+}
+
+impl Hit<'_> {
+    /// The name; most of those that are found are of files that are listed, and are not asked for it.
+    pub(super) fn name(&self) -> Option<FileName> {
+        FileName::parse(self.value)
+    }
 }
 
 /// All names in `bytes` from `from` on, of a table of `records` records. They stand at multiples of eight.
-pub(super) fn scan(bytes: &[u8], from: usize, records: u64) -> Vec<Hit> {
-    let mut found = Vec::new();
+pub(super) fn scan(bytes: &[u8], from: usize, records: u64) -> impl Iterator<Item = Hit<'_>> {
     let mut at = from.next_multiple_of(8);
-    while at.saturating_add(HEAD) < bytes.len() {
-        let hit = read(bytes, at, records);
-        at = at.saturating_add(if hit.is_some() { HEAD.next_multiple_of(8) } else { 8 });
-        found.extend(hit);
-    }
-    found
+    std::iter::from_fn(move || {
+        while at.saturating_add(HEAD) < bytes.len() {
+            let hit = read(bytes, at, records);
+            at = at.saturating_add(if hit.is_some() { HEAD.next_multiple_of(8) } else { 8 });
+            if hit.is_some() {
+                return hit;
+            }
+        }
+        None
+    })
 }
 
 /// The name at `at`, if it can be one.
-pub(super) fn read(bytes: &[u8], at: usize, records: u64) -> Option<Hit> {
+pub(super) fn read(bytes: &[u8], at: usize, records: u64) -> Option<Hit<'_>> {
     let value = bytes.get(at..)?;
     for time in [8, 16, 24, 32] {
         YEARS.contains(&value.le64(time)?).then_some(())?;
@@ -48,17 +58,21 @@ pub(super) fn read(bytes: &[u8], at: usize, records: u64) -> Option<Hit> {
     let sizes = value.le64(40)? < MAX_SIZE && value.le64(48)? < MAX_SIZE;
     let fits = is_record(parent, records) && sizes && value.byte(65)? <= 3 && value.byte(64)? > 0;
     fits.then_some(())?;
-    let name = FileName::parse(value).filter(|n| is_name(&n.name))?;
-    let reference = named(bytes, at, value.byte(64)?).filter(|r| is_record(*r, records));
-    Some(Hit { at, reference, name })
+    let length = value.byte(64)?;
+    is_name(value.span(HEAD, usize::from(length).checked_mul(2)?)?).then_some(())?;
+    let reference = named(bytes, at, length).filter(|r| is_record(*r, records));
+    Some(Hit { at, reference, value })
 }
 
 fn is_record(reference: Reference, records: u64) -> bool {
     reference.record < records && reference.sequence != 0
 }
 
-fn is_name(name: &str) -> bool {
-    !name.chars().any(|c| c < ' ' || matches!(c, '/' | char::REPLACEMENT_CHARACTER | '\u{ffff}'))
+/// Whether all of it is UTF-16 that a name may have.
+fn is_name(name: &[u8]) -> bool {
+    let wrong = |c: char| c < ' ' || matches!(c, '/' | char::REPLACEMENT_CHARACTER | '\u{ffff}');
+    let units = name.chunks_exact(2).filter_map(|pair| pair.le16(0));
+    char::decode_utf16(units).all(|c| c.is_ok_and(|c| !wrong(c)))
 }
 
 /// The reference in the head of the index entry before the name.
@@ -101,19 +115,19 @@ pub(super) mod tests {
         let mut bytes = vec![0u8; 64];
         bytes.extend(entry("letter.txt", 77));
         bytes.extend([0; 24]);
-        let hits = scan(&bytes, 0, 100);
+        let hits: Vec<Hit<'_>> = scan(&bytes, 0, 100).collect();
         assert_eq!(hits.len(), 1);
         assert_eq!(hits[0].reference, Some(Reference { record: 40, sequence: 3 }));
-        assert_eq!((hits[0].name.name.as_str(), hits[0].name.size), ("letter.txt", 77));
+        assert_eq!(hits[0].name().map(|n| (n.name, n.size)), Some(("letter.txt".to_owned(), 77)));
         // The end mark of the shorter index covers the first eight bytes.
         bytes[64..72].copy_from_slice(&[0, 0, 0, 0, 2, 0, 0, 0]);
-        assert_eq!(scan(&bytes, 72, 100)[0].reference, None);
+        assert_eq!(scan(&bytes, 72, 100).next().map(|hit| hit.reference), Some(None));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..600), from in 0usize..700) {
-            prop_assert!(scan(&bytes, from, 1000).len() < 20);
+            prop_assert!(scan(&bytes, from, 1000).count() < 20);
         }
     }
 }

@@ -59,6 +59,11 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Whether a record's head says that it is a directory, or that it extends another record.
+    pub(super) fn leads(raw: &[u8]) -> bool {
+        raw.le16(22).is_some_and(|flags| flags & 2 != 0) || base(raw).is_some()
+    }
+
     /// Takes a record's bytes; `None` where they are none.
     pub(super) fn parse(number: u64, raw: &[u8]) -> Option<Self> {
         let signature = raw.span(0, 4).filter(|s| *s == b"FILE" || *s == b"BAAD")?;
@@ -71,13 +76,13 @@ impl Record {
     /// Takes a record whose fix-ups are applied, or that never had any.
     pub(super) fn whole(number: u64, bytes: Vec<u8>, home: Option<Vec<Run>>) -> Option<Self> {
         let flags = bytes.le16(22)?;
-        let base = Some(Reference::parse(bytes.le64(32)?)).filter(|base| base.record != 0 || base.sequence != 0);
+        bytes.le64(32)?;
         Some(Self {
             number,
             sequence: bytes.le16(16)?,
             in_use: flags & 1 != 0,
             directory: flags & 2 != 0,
-            base,
+            base: base(&bytes),
             sound: true,
             usa_offset: usize::from(bytes.le16(4)?),
             home,
@@ -140,6 +145,11 @@ impl Record {
     }
 }
 
+/// The record that this one extends, if it does.
+fn base(bytes: &[u8]) -> Option<Reference> {
+    bytes.le64(32).filter(|raw| *raw != 0).map(Reference::parse)
+}
+
 /// Where byte `at` of a structure with fix-ups stands: the last two bytes of a stride are kept in the array at `usa`.
 /// With it how many bytes from there on stand together.
 pub(super) fn stored_at(at: usize, usa: usize) -> Option<(usize, usize)> {
@@ -154,6 +164,7 @@ pub(super) fn stored_at(at: usize, usa: usize) -> Option<(usize, usize)> {
 
 /// Puts back what the fix-ups moved; false where a stride is torn or the array does not fit.
 pub(super) fn apply_fixups(bytes: &mut [u8], offset: usize, count: usize) -> bool {
+    // A copy: a stride's end may lie in the array.
     let array: Vec<u16> = (0..count).map_while(|i| bytes.le16(offset.checked_add(i.checked_mul(2)?)?)).collect();
     let Some((number, values)) = array.split_first() else { return false };
     let mut sound = values.len() == bytes.len() / STRIDE;

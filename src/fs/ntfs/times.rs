@@ -4,7 +4,7 @@
 //! is made. Of the indicators that examiners use, these three are told: they have few harmless causes (a program that
 //! unpacks or copies with times is one of them), so they are reasons to look, not proofs.
 
-use super::record::{Attribute, Record, kind};
+use super::record::{Attribute, kind};
 use super::tree::FileName;
 use crate::bytes::Fields;
 use crate::fs::Times;
@@ -14,9 +14,9 @@ use crate::time::Timestamp;
 const POSSIBLE: std::ops::Range<i64> = 315_532_800..4_102_444_800;
 
 /// The times of `$STANDARD_INFORMATION`; the name's where that is missing.
-pub(super) fn standard(records: &[Record], name: Option<&FileName>) -> Times {
-    let standard = records.iter().flat_map(Record::attributes).find(|a| a.kind == kind::STANDARD_INFORMATION);
-    match (standard.as_ref().and_then(Attribute::value), name) {
+pub(super) fn standard(attributes: &[Attribute<'_>], name: Option<&FileName>) -> Times {
+    let standard = attributes.iter().find(|a| a.kind == kind::STANDARD_INFORMATION);
+    match (standard.and_then(Attribute::value), name) {
         (None, Some(name)) => of_name(name),
         (value, _) => {
             let time = |at| value.and_then(|value| value.le64(at)).and_then(Timestamp::filetime);

@@ -1,9 +1,11 @@
 //! Names and paths: the directories of the volume, each with its parent, and the records that extend others.
 
 use super::mft::Mft;
-use super::record::{Record, Reference, kind};
+use super::record::{Attribute, Record, Reference, kind};
 use crate::bytes::{Fields, utf16_le};
 use crate::time::Timestamp;
+use rayon::prelude::*;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,6 +52,33 @@ struct Directory {
     referred: u16,
 }
 
+impl Directory {
+    fn new(record: &Record, name: FileName) -> Self {
+        let (sequence, referred) = (record.sequence, record.referred_sequence());
+        Self { parent: name.parent, name: name.name, sequence, referred }
+    }
+}
+
+/// A record that leads to others.
+enum Lead {
+    Extension { base: u64, number: u64 },
+    Directory(u64, Directory),
+    Nameless(u64),
+}
+
+/// Those in a block of the table.
+fn leads(mft: &Mft<'_>, block: u64) -> Vec<Lead> {
+    let block = mft.block(block);
+    let records = block.records().filter_map(|(number, raw)| Some((number, raw.filter(|raw| Record::leads(raw))?)));
+    let records = records.filter_map(|(number, raw)| Record::parse(number, raw));
+    let lead = |record: Record| match (record.base, best_name([&record])) {
+        (Some(base), _) => Lead::Extension { base: base.record, number: record.number },
+        (None, Some(name)) => Lead::Directory(record.number, Directory::new(&record, name)),
+        (None, None) => Lead::Nameless(record.number),
+    };
+    records.map(lead).collect()
+}
+
 /// Directories and extensions of the volume.
 pub(super) struct Tree {
     directories: HashMap<u64, Directory>,
@@ -63,30 +92,21 @@ impl Tree {
     pub(super) fn build(mft: &Mft<'_>) -> Self {
         let mut tree = Self { directories: HashMap::new(), extensions: HashMap::new(), paths: Mutex::default() };
         let mut nameless = Vec::new();
-        for record in mft.records().filter_map(|(_, record)| record) {
-            if let Some(base) = record.base {
-                tree.extensions.entry(base.record).or_default().push(record.number);
-            } else if record.directory {
-                match best_name(std::iter::once(&record)) {
-                    Some(name) => tree.add(&record, name),
-                    None => nameless.push(record),
-                }
+        let found: Vec<Vec<Lead>> = (0..mft.blocks()).into_par_iter().map(|block| leads(mft, block)).collect();
+        for lead in found.into_iter().flatten() {
+            match lead {
+                Lead::Extension { base, number } => tree.extensions.entry(base).or_default().push(number),
+                Lead::Directory(number, directory) => drop(tree.directories.insert(number, directory)),
+                Lead::Nameless(number) => nameless.push(number),
             }
         }
         // A directory with an attribute list may keep its name in another record.
-        for record in nameless {
+        for record in nameless.into_iter().filter_map(|number| mft.record(number)) {
             let extensions = tree.extensions_of(mft, &record);
-            if let Some(name) = best_name(extensions.iter()) {
-                tree.add(&record, name);
-            }
+            let name = best_name(extensions.iter());
+            tree.directories.extend(name.map(|name| (record.number, Directory::new(&record, name))));
         }
         tree
-    }
-
-    fn add(&mut self, record: &Record, name: FileName) {
-        let (sequence, referred) = (record.sequence, record.referred_sequence());
-        let directory = Directory { parent: name.parent, name: name.name, sequence, referred };
-        self.directories.insert(record.number, directory);
     }
 
     /// The records that extend `base`, in the order of their numbers.
@@ -94,11 +114,6 @@ impl Tree {
         let numbers = self.extensions.get(&base.number).map(Vec::as_slice).unwrap_or_default();
         let records = numbers.iter().filter_map(|number| mft.record(*number));
         records.filter(|r| r.in_use == base.in_use && r.base.is_some_and(|b| base.answers_to(b))).collect()
-    }
-
-    /// The path of a name; below `/$OrphanFiles` where its directory is gone.
-    pub(super) fn path(&self, name: &FileName) -> String {
-        format!("{}/{}", self.directory_path(name.parent), name.name)
     }
 
     /// True where the table has this directory.
@@ -135,22 +150,43 @@ impl Tree {
     }
 }
 
-/// The name to show of a directory: the long one where there is one.
-fn best_name<'r>(records: impl Iterator<Item = &'r Record>) -> Option<FileName> {
-    names(records).into_iter().next()
+/// Finds the paths of names: of neighbours in the table, most have the directory of the one before.
+pub(super) struct Paths<'t> {
+    tree: &'t Tree,
+    last: RefCell<Option<(Reference, Arc<str>)>>,
 }
 
-/// The names of a file, one a path: a DOS name only where it is the only one in its directory.
-pub(super) fn names<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<FileName> {
-    let values = records.flat_map(|r| r.attributes().filter(|a| a.kind == kind::FILE_NAME).collect::<Vec<_>>());
-    let mut all: Vec<FileName> = values.filter_map(|a| FileName::parse(a.value()?)).collect();
+impl<'t> Paths<'t> {
+    pub(super) const fn new(tree: &'t Tree) -> Self {
+        Self { tree, last: RefCell::new(None) }
+    }
+
+    /// The path of a name; below `/$OrphanFiles` where its directory is gone.
+    pub(super) fn of(&self, name: &FileName) -> String {
+        let mut last = self.last.borrow_mut();
+        let known = last.take().filter(|(parent, _)| *parent == name.parent);
+        let (parent, path) = known.unwrap_or_else(|| (name.parent, self.tree.directory_path(name.parent)));
+        let whole = [&path, "/", &name.name].concat();
+        *last = Some((parent, path));
+        whole
+    }
+}
+
+/// The name to show of a directory: the long one where there is one.
+fn best_name<'r>(records: impl IntoIterator<Item = &'r Record>) -> Option<FileName> {
+    names(records.into_iter().flat_map(Record::attributes)).into_iter().next()
+}
+
+/// The names among a file's attributes, one a path: a DOS name only where it is the only one in its directory.
+pub(super) fn names<'r>(attributes: impl Iterator<Item = Attribute<'r>>) -> Vec<FileName> {
+    let values = attributes.filter(|a| a.kind == kind::FILE_NAME);
+    let all: Vec<FileName> = values.filter_map(|a| FileName::parse(a.value()?)).collect();
     let long: Vec<Reference> = all.iter().filter(|n| n.namespace != 2).map(|n| n.parent).collect();
-    all.retain(|n| n.namespace != 2 || !long.contains(&n.parent));
-    let mut seen: Vec<(Reference, String)> = Vec::new();
-    all.retain(|n| {
-        let new = !seen.iter().any(|(parent, name)| *parent == n.parent && *name == n.name);
-        seen.push((n.parent, n.name.clone()));
-        new
-    });
-    all
+    let mut names: Vec<FileName> = Vec::with_capacity(all.len());
+    for name in all.into_iter().filter(|n| n.namespace != 2 || !long.contains(&n.parent)) {
+        if !names.iter().any(|other| other.parent == name.parent && other.name == name.name) {
+            names.push(name);
+        }
+    }
+    names
 }
