@@ -69,6 +69,14 @@ pub fn utf16_le(bytes: &[u8]) -> String {
     char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
+/// A GUID as it is written down: its first three fields are little-endian.
+pub fn guid([a, b, c, d, e, f, g, h, rest @ ..]: [u8; 16]) -> String {
+    let first = u32::from_le_bytes([a, b, c, d]);
+    let (second, third) = (u16::from_le_bytes([e, f]), u16::from_le_bytes([g, h]));
+    let rest = u64::from_be_bytes(rest);
+    format!("{first:08x}-{second:04x}-{third:04x}-{:04x}-{:012x}", rest >> 48, rest & 0xffff_ffff_ffff)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

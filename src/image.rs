@@ -3,6 +3,13 @@
 //! A container is one file below `image/` and one row of [`crate::registry::IMAGES`]. Everything above this layer
 //! sees offsets from 0 to [`Image::size`] and cannot tell a map from a decoder.
 
+pub mod about;
+pub mod ahead;
+pub mod cache;
+pub mod chunks;
+pub mod codec;
+pub mod ewf;
+pub mod file;
 pub mod folder;
 pub mod map;
 pub mod raw;
@@ -72,6 +79,19 @@ pub trait Image: Send + Sync {
     /// [`ImageError::Outside`] where `extent` ends behind the image; [`ImageError::Io`] where a reader fails.
     fn part(&self, extent: Extent) -> Result<Cow<'_, [u8]>, ImageError>;
 
+    /// The same, for whoever goes through all of the evidence once: what is decoded is not kept for others.
+    ///
+    /// # Errors
+    /// As [`Image::part`].
+    fn part_once(&self, extent: Extent) -> Result<Cow<'_, [u8]>, ImageError> {
+        self.part(extent)
+    }
+
+    /// True where reading means decoding, so that it is worth doing ahead and on all cores.
+    fn packed(&self) -> bool {
+        false
+    }
+
     /// The ranges that could not be read so far and were taken as zeros, sorted.
     fn unreadable(&self) -> Vec<Extent>;
 
@@ -80,6 +100,11 @@ pub trait Image: Send + Sync {
 
     /// The files that hold the evidence, for the seal.
     fn files(&self) -> Vec<PathBuf>;
+
+    /// What the container says of itself and of how the evidence was acquired.
+    fn about(&self) -> &about::About {
+        &about::NOTHING
+    }
 
     /// Disk or folder.
     fn kind(&self) -> Kind {

@@ -197,7 +197,7 @@ impl FatVolume {
         let short = Self::short_name(&name, self.serial);
         let sum = short.iter().fold(0u8, |sum, b| sum.rotate_right(1).wrapping_add(*b));
         let mut units: Vec<u16> = name.encode_utf16().collect();
-        if units.len() % 13 != 0 {
+        if !units.len().is_multiple_of(13) {
             units.push(0);
         }
         let parts = units.len().div_ceil(13);

@@ -153,19 +153,11 @@ fn draft(
 /// What else the attributes say of a file: its object id, and that it has keys of the Encrypting File System.
 fn marks(records: &[Record]) -> Vec<String> {
     let mark = |a: Attribute<'_>| match a.kind {
-        kind::OBJECT_ID => a.value()?.array(0).map(|id| format!("object id {}", guid(id))),
+        kind::OBJECT_ID => a.value()?.array(0).map(|id| format!("object id {}", crate::bytes::guid(id))),
         kind::LOGGED_UTILITY_STREAM if a.name() == "$EFS" => Some("encrypted by EFS, its keys are in $EFS".to_owned()),
         _ => None,
     };
     records.iter().flat_map(Record::attributes).filter_map(mark).collect()
-}
-
-/// A GUID as Windows prints it: its first three numbers are little-endian.
-pub(super) fn guid([a, b, c, d, e, f, g, h, rest @ ..]: [u8; 16]) -> String {
-    let first = u32::from_le_bytes([a, b, c, d]);
-    let (second, third) = (u16::from_le_bytes([e, f]), u16::from_le_bytes([g, h]));
-    let rest = u64::from_be_bytes(rest);
-    format!("{first:08x}-{second:04x}-{third:04x}-{:04x}-{:012x}", rest >> 48, rest & 0xffff_ffff_ffff)
 }
 
 /// Puts a stream into an entry, with what is left of it.
