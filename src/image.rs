@@ -6,12 +6,14 @@
 pub mod about;
 pub mod ahead;
 pub mod cache;
+pub mod chain;
 pub mod chunks;
 pub mod codec;
 pub mod ewf;
 pub mod file;
 pub mod folder;
 pub mod map;
+pub mod qcow2;
 pub mod raw;
 pub mod seal;
 
@@ -135,7 +137,7 @@ pub struct Format {
 pub fn open(path: &Path) -> Result<Box<dyn Image>, ImageError> {
     for format in crate::registry::IMAGES {
         if let Some(image) = (format.open)(path)? {
-            return Ok(image);
+            return fitting(path, image);
         }
     }
     Err(ImageError::Unfit {
@@ -143,6 +145,17 @@ pub fn open(path: &Path) -> Result<Box<dyn Image>, ImageError> {
         what: "neither a file, a block device nor a folder".to_owned(),
         hint: "name a disk image, a device or a folder of files",
     })
+}
+
+/// The largest disk: a container may say of itself whatever it likes.
+const LARGEST: u64 = 1 << 48;
+
+fn fitting(path: &Path, image: Box<dyn Image>) -> Result<Box<dyn Image>, ImageError> {
+    if image.size() <= LARGEST {
+        return Ok(image);
+    }
+    let what = format!("says that its disk has {} bytes, which none has", image.size());
+    Err(file::unfit(path, what, "it is damaged, or made to deceive"))
 }
 
 /// A window on an image: offsets are relative to it, errors name absolute ones.

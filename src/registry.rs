@@ -8,6 +8,7 @@ use crate::{carve, extract, fs, image, volume};
 pub static IMAGES: &[image::Format] = &[
     image::Format { name: "folder", open: image::folder::open },
     image::Format { name: "ewf", open: image::ewf::open },
+    image::Format { name: "qcow2", open: image::qcow2::open },
     image::Format { name: "raw", open: image::raw::open },
 ];
 

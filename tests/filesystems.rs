@@ -24,6 +24,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dftt/7-ntfs-undel.dd", "ntfs"),
     ("dftt/8-jpeg-search.dd", "ntfs"),
     ("dfvfs/ext2.E01", "ext"),
+    ("dfvfs/ext2.qcow2", "ext"),
     ("dfvfs/ext2.raw", "ext"),
     ("dfvfs/fat12.raw", "fat"),
     ("dfvfs/gpt.raw", "ext"),

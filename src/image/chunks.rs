@@ -24,6 +24,8 @@ static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 const DECODED: u64 = 1 << 20;
 /// The most that is borrowed for one call from pieces that lie side by side in the file.
 const JOINED: u64 = 1 << 30;
+/// Damaged stretches that are told apart; then one grows to the next: more is called damaged than is, never less.
+const MOST_DAMAGED: usize = 1 << 16;
 /// The largest chunk that a container may have.
 pub const MAX_GRAIN: u64 = 64 << 20;
 
@@ -245,9 +247,13 @@ impl<T: Table> Chunks<T> {
     fn note(&self, extent: Extent) {
         let extent = extent.intersect(Extent::new(0, self.table.size()));
         let mut damaged = lock(&self.damaged);
-        if damaged.within(extent).total() < extent.len {
-            *damaged = damaged.as_slice().iter().copied().chain([extent]).collect();
+        if damaged.within(extent).total() >= extent.len {
+            return;
         }
+        let full = damaged.as_slice().len() >= MOST_DAMAGED;
+        let before = damaged.as_slice().iter().rfind(|e| full && e.start <= extent.start);
+        let from = before.map_or(extent.start, |e| e.start);
+        *damaged = damaged.as_slice().iter().copied().chain([Extent::between(from, extent.end())]).collect();
     }
 
     fn of_parent(&self, wanted: Extent, keep: bool) -> Result<Cow<'_, [u8]>, ImageError> {

@@ -44,6 +44,14 @@ pub fn open(path: &Path) -> Taken {
     Ok(Some(Box::new(joined(files, about))))
 }
 
+/// One file as it is, whatever it begins with: for an image that says of what it is based on that it is raw.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn plain(path: &Path) -> Result<Box<dyn super::Image>, ImageError> {
+    Ok(Box::new(joined(vec![Source::open(path)?], About::default())))
+}
+
 /// The extension of a container that `path` has: of one whose first bytes are damaged that is all that is left.
 fn promised(path: &Path) -> Option<&str> {
     const CONTAINERS: [&str; 13] =
@@ -90,8 +98,7 @@ impl Table for Raw {
 
 /// The container that a file is by its first bytes: read as raw it would be an image without a single file.
 fn container(bytes: &[u8]) -> Option<&'static str> {
-    let kinds: [(&[u8], &str); 7] = [
-        (b"QFI\xfb", "QCOW"),
+    let kinds: [(&[u8], &str); 6] = [
         (b"AFF10\x0d\x0a\x00", "AFF"),
         (b"KDMV", "VMDK"),
         (b"# Disk DescriptorFile", "VMDK"),
