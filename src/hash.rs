@@ -71,6 +71,17 @@ impl Hashes {
             Algorithm::Md5 => self.md5.as_deref(),
         }
     }
+
+    /// These, and where one is missing, the other's.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            md5: self.md5.or(other.md5),
+            sha1: self.sha1.or(other.sha1),
+            sha256: self.sha256.or(other.sha256),
+            blake3: self.blake3.or(other.blake3),
+        }
+    }
 }
 
 /// Several hashes under way.

@@ -149,6 +149,12 @@ pub fn plan(disk: View<'_>, which: Which) -> Plan {
     for past in &pasts {
         draft.add_past(disk, past, which);
     }
+    let container = disk.image();
+    for what in &container.about().faults {
+        let sign = Fault::new(0, container.format(), what);
+        draft.add_anomaly(0, Anomaly { sign: sign.clone(), extents: Vec::new() });
+        draft.faults.push(sign);
+    }
     for sign in &layout.faults {
         let row = layout.volumes.iter().position(|v| v.extent.intersect(Extent::new(sign.at, 1)).len == 1);
         draft.add_anomaly(row.unwrap_or(0), Anomaly { sign: sign.clone(), extents: Vec::new() });

@@ -77,6 +77,22 @@ pub struct ImageRecord {
     pub volumes: Vec<VolumeRecord>,
     /// What is damaged beyond single items.
     pub faults: Vec<Fault>,
+    /// What its container says; nothing where it is in none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container: Option<ContainerRecord>,
+}
+
+/// What the container of an image says of itself, and of how the evidence was acquired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Its registered name.
+    pub format: String,
+    /// The hashes that it carries: algorithm and value.
+    pub hashes: Vec<(String, String)>,
+    /// Name and value.
+    pub facts: Vec<(String, String)>,
+    /// What else has to be known of it.
+    pub remarks: Vec<String>,
 }
 
 /// The last record of an image.
@@ -96,6 +112,9 @@ pub struct SealRecord {
     pub bytes: Space,
     /// What could not be read, `[offset, length]`.
     pub unreadable: Vec<[u64; 2]>,
+    /// Where the hashes that the container carries are not those of its content.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub contradictions: Vec<String>,
 }
 
 /// A record.

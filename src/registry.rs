@@ -7,6 +7,8 @@ use crate::{carve, extract, fs, image, volume};
 /// Containers of evidence.
 pub static IMAGES: &[image::Format] = &[
     image::Format { name: "folder", open: image::folder::open },
+    image::Format { name: "ewf", open: image::ewf::open },
+    image::Format { name: "qcow2", open: image::qcow2::open },
     image::Format { name: "raw", open: image::raw::open },
 ];
 

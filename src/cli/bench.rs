@@ -5,7 +5,7 @@ use crate::carve::Scan;
 use crate::case::Locked;
 use crate::case::ingest::{self, Run, Watch};
 use crate::hash::Algorithm;
-use crate::image::{self, Image, View, seal};
+use crate::image::{self, Image, View, ahead, seal};
 use crate::pipeline::{Power, Progress, sweep};
 use crate::plan::past::Which;
 use crate::plan::{self, Plan, Task, Unit};
@@ -86,7 +86,7 @@ fn stages(image: &dyn Image, samples: &mut Vec<Sample>) -> Result<()> {
     let disk = View::whole(image);
     samples.push(timed("map", || {
         let mut sum = 0u64;
-        seal::each_part(image, 64 << 20, |bytes| {
+        ahead::each_part(image, 64 << 20, |bytes| {
             let words = bytes.chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default()));
             sum = words.fold(sum, u64::wrapping_add);
         })?;
@@ -94,7 +94,7 @@ fn stages(image: &dyn Image, samples: &mut Vec<Sample>) -> Result<()> {
         Ok(image.size())
     })?);
     samples.push(timed("hash", || {
-        super::hash::hash(image, &Algorithm::ALL)?;
+        seal::hashes(image, &Algorithm::ALL)?;
         Ok(image.size())
     })?);
     let mut planned = None;

@@ -5,6 +5,7 @@ use super::progress::Bar;
 use super::{Common, output};
 use crate::case::ingest::{self, Run};
 use crate::case::{Case, Locked};
+use crate::extent::Extent;
 use crate::hash::Algorithm;
 use crate::image;
 use crate::pipeline::{self, Power};
@@ -149,9 +150,9 @@ pub(super) fn summary(case: &Case, dir: &Path, seconds: f64, holds: bool) -> Val
         .iter()
         .filter_map(|e| Some((e, e.done.as_ref()?)))
         .map(|(e, done)| {
-            let range = |r: &[u64; 2]| json!({"offset": r[0], "length": r[1]});
+            let unreadable: Vec<Extent> = done.unreadable.iter().map(|[at, len]| Extent::new(*at, *len)).collect();
             json!({"name": e.name, "size": e.seal.size, "blake3": done.blake3, "sha256": done.sha256,
-               "unreadable": done.unreadable.iter().map(range).collect::<Vec<_>>()})
+               "unreadable": output::ranges(&unreadable), "contradictions": done.contradictions})
         })
         .collect();
     let end = case.manifest.end;
@@ -190,6 +191,11 @@ pub(super) fn peak_memory() -> u64 {
 
 fn report(case: &Case, dir: &Path, start: Instant, worked: bool, common: &Common) -> Result<()> {
     let seconds = start.elapsed().as_secs_f64();
+    for (evidence, done) in case.manifest.images.iter().filter_map(|e| Some((e, e.done.as_ref()?))) {
+        for what in &done.contradictions {
+            eprintln!("evidex: {}", crate::text::printable(&format!("{}: {what}", evidence.name)));
+        }
+    }
     let mut out = std::io::stdout().lock();
     if common.json {
         return Ok(output::json(&mut out, &summary(case, dir, seconds, true))?);

@@ -5,6 +5,7 @@ use super::{Common, output};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::{self, Entry, Facts};
+use crate::image::about::About;
 use crate::image::{self, View};
 use crate::pipeline;
 use crate::plan;
@@ -78,13 +79,15 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     if common.json {
         let volumes: Vec<Value> = rows.iter().map(as_json).collect();
         let object = json!({"image": args.image, "format": image.format(), "size": image.size(), "scheme": layout.scheme,
-                            "sector": layout.sector, "volumes": volumes, "faults": faults, "anomalies": anomalies});
+                            "sector": layout.sector, "volumes": volumes, "faults": faults, "anomalies": anomalies,
+                            "container": about_json(image.about())});
         output::json(&mut out, &object)?;
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(out, "{}", printable(&args.image.display().to_string()))?;
     let table = layout.scheme.map_or("no partition table", |s| s);
     writeln!(out, "{}, {} bytes, {table}, sectors of {} bytes", image.format(), image.size(), layout.sector)?;
+    print_about(image.about(), &mut out)?;
     for row in &rows {
         print(row, &mut out)?;
     }
@@ -128,6 +131,33 @@ fn list(disk: View<'_>, which: Which, common: &Common) -> Result<ExitCode> {
         written?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn about_json(about: &About) -> Value {
+    let hashes: Vec<Value> = about.hashes.iter().map(|s| json!({"algorithm": s.algorithm, "hash": s.hex})).collect();
+    let facts: Vec<Value> = about.facts.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    json!({"hashes": hashes, "facts": facts, "faults": about.faults, "remarks": about.remarks})
+}
+
+fn print_about(about: &About, out: &mut impl Write) -> std::io::Result<()> {
+    for (name, value) in &about.facts {
+        writeln!(out, "{:<20} {}", printable(name), printable(value))?;
+    }
+    for stored in &about.hashes {
+        writeln!(
+            out,
+            "{:<20} {}, as the container says; `evidex hash` checks it",
+            stored.algorithm.name(),
+            stored.hex
+        )?;
+    }
+    for what in &about.faults {
+        writeln!(out, "the container is damaged: {}", printable(what))?;
+    }
+    for what in &about.remarks {
+        writeln!(out, "the container: {}", printable(what))?;
+    }
+    Ok(())
 }
 
 type Listed = std::result::Result<Entry, Fault>;
