@@ -12,7 +12,7 @@ use crate::content::{Content, Run, Stream};
 use crate::extent::{Extent, ExtentSet};
 use crate::extract::strings;
 use crate::fault::Fault;
-use crate::fs::{Anomaly, Entry, EntryKind, Recovered};
+use crate::fs::{Anomaly, Certainty, Entry, EntryKind, Recovered};
 use crate::fuel::Fuel;
 use crate::hash::{Algorithm, Hasher};
 use crate::identify::{self, Identity};
@@ -150,6 +150,9 @@ impl<'a> Worker<'a> {
         let content = Content::new(view, &entry.stream);
         item.set_place(&content, Some(&entry.stream));
         item.set_certainty(&entry.certainty);
+        if self.options.profile != Profile::Triage {
+            confirm(&mut item, entry, &content);
+        }
         let anomaly = (!entry.impossible.is_empty()).then(|| item.anomaly(&entry.impossible.join("; ")));
         self.entry_content(view, volume, entry, item, &content, done);
         done.items.extend(anomaly);
@@ -364,6 +367,24 @@ impl<'a> Worker<'a> {
 fn is_placed(entry: &Entry) -> bool {
     let placed = entry.certainty.iter().fold(0u64, |sum, (bytes, _)| sum.saturating_add(*bytes));
     !entry.certainty.is_empty() && placed >= entry.stream.size
+}
+
+/// The most of a deleted file that is looked at to confirm its place.
+const CONFIRM: u64 = 64 << 20;
+
+/// Says of a deleted file whose content was placed by inference that its place is proven, if checksums of its format say so.
+fn confirm(item: &mut Artifact, entry: &Entry, content: &Content<'_>) {
+    let size = entry.stream.size;
+    if entry.recovered != Some(Recovered::Partial) || !is_placed(entry) || size > CONFIRM {
+        return;
+    }
+    let bytes = content.prefix(size);
+    let whole = crate::bytes::offset(bytes.len()) == size;
+    let Some(by) = guarded(|| crate::carve::confirmed(&bytes)).ok().flatten().filter(|_| whole) else { return };
+    item.recovered = Some(Recovered::Intact.name().to_owned());
+    item.extents.iter_mut().for_each(|span| span.certainty = Some(Certainty::Proven));
+    let what = format!("its place was inferred, and the checksums in it ({by}) confirm it");
+    item.note = Some(item.note.take().map_or(what.clone(), |note| format!("{note}; {what}")));
 }
 
 /// Why an entry's content is not to be read, if so.
