@@ -187,6 +187,8 @@ pub struct Entry {
     pub impossible: Vec<String>,
     /// Content; empty for directories.
     pub stream: Stream,
+    /// True where other entries name the same content: they have the same [`Entry::inode`].
+    pub linked: bool,
     /// Owner and permissions.
     pub access: Option<Access>,
     /// Extended attributes and access lists, by name.
@@ -218,6 +220,7 @@ impl Entry {
             contradictions: Vec::new(),
             impossible: Vec::new(),
             stream: Stream::default(),
+            linked: false,
             access: None,
             attributes: Vec::new(),
             target: None,

@@ -50,6 +50,8 @@ pub struct Unit {
     pub start: u64,
     /// What it works on.
     pub task: Task,
+    /// Of a file: the other names of its content, which is read once.
+    pub names: Vec<Entry>,
 }
 
 impl Unit {
@@ -193,7 +195,11 @@ struct Draft {
     unallocated: Vec<ExtentSet>,
     /// What is listed of volumes that have a past, by their rows.
     seen: HashMap<usize, Seen>,
+    linked: Linked,
 }
+
+/// The units of files that have several names, by the row of their volume and the metadata's address.
+type Linked = HashMap<(usize, String), usize>;
 
 impl Draft {
     fn add(&mut self, disk: View<'_>, volume: &Volume) {
@@ -253,7 +259,7 @@ impl Draft {
         let file_system = past.list(disk, which, &mut seen, &mut |batch| {
             for entry in batch {
                 match entry {
-                    Ok(entry) => self.units.push(unit_of(row, today, entry)),
+                    Ok(entry) => push_entry(&mut self.units, &mut self.linked, row, today, entry),
                     Err(fault) => self.faults.push(fault),
                 }
             }
@@ -268,7 +274,12 @@ impl Draft {
     }
 
     fn add_anomaly(&mut self, row: usize, anomaly: Anomaly) {
-        self.units.push(Unit { volume: row, start: anomaly.sign.at, task: Task::Anomaly(Box::new(anomaly)) });
+        self.units.push(Unit {
+            volume: row,
+            start: anomaly.sign.at,
+            task: Task::Anomaly(Box::new(anomaly)),
+            names: Vec::new(),
+        });
     }
 
     fn add_entries(&mut self, row: usize, view: View<'_>, file_system: &dyn FileSystem) {
@@ -281,7 +292,7 @@ impl Draft {
             if let Some(seen) = self.seen.get_mut(&row) {
                 seen.take(&entry);
             }
-            self.units.push(unit_of(row, view, entry));
+            push_entry(&mut self.units, &mut self.linked, row, view, entry);
         };
         crate::fs::list(file_system, &mut |batch| {
             for entry in batch {
@@ -317,9 +328,29 @@ impl Draft {
 
     fn push_window(&mut self, row: usize, pieces: Vec<Piece>) {
         if let Some(first) = pieces.first() {
-            self.units.push(Unit { volume: row, start: first.extent.start, task: Task::Window(pieces) });
+            self.units.push(Unit {
+                volume: row,
+                start: first.extent.start,
+                task: Task::Window(pieces),
+                names: Vec::new(),
+            });
         }
     }
+}
+
+/// Adds the unit of an entry or, where another name of its content has one, its name to that.
+fn push_entry(units: &mut Vec<Unit>, linked: &mut Linked, row: usize, view: View<'_>, mut entry: Entry) {
+    if entry.linked && entry.allocated {
+        let number = *linked.entry((row, entry.inode.clone())).or_insert(units.len());
+        if let Some(unit) = units.get_mut(number)
+            && let Task::Entry(first) = &unit.task
+            && first.stream == entry.stream
+        {
+            entry.remark(&format!("another name of {}, with which its text and members stand", first.path));
+            return unit.names.push(entry);
+        }
+    }
+    units.push(unit_of(row, view, entry));
 }
 
 /// The unit of an entry: it stands where its content begins.
@@ -329,7 +360,7 @@ fn unit_of(row: usize, view: View<'_>, entry: Entry) -> Unit {
         Run::Hole(_) => None,
     });
     let start = view.absolute(first.unwrap_or(entry.at));
-    Unit { volume: row, start, task: Task::Entry(Box::new(entry)) }
+    Unit { volume: row, start, task: Task::Entry(Box::new(entry)), names: Vec::new() }
 }
 
 /// Bytes behind the end of a file system of `size` bytes, where nothing stands but, of some, a copy of the first sector.

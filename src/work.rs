@@ -134,7 +134,13 @@ impl<'a> Worker<'a> {
         let Some(found) = self.volumes.get(unit.volume) else { return done };
         let number = found.volume.number;
         match &unit.task {
-            Task::Entry(entry) => self.entry(self.disk.sub(found.volume.extent), number, entry, &mut done),
+            Task::Entry(entry) => {
+                let view = self.disk.sub(found.volume.extent);
+                self.entry(view, number, entry, &mut done);
+                for name in &unit.names {
+                    self.name(view, number, name, &mut done);
+                }
+            }
             Task::Window(pieces) if self.options.profile != Profile::Triage => self.window(number, pieces, &mut done),
             Task::Window(_) => {}
             Task::Anomaly(anomaly) => {
@@ -156,6 +162,22 @@ impl<'a> Worker<'a> {
         let anomaly = (!entry.impossible.is_empty()).then(|| item.anomaly(&entry.impossible.join("; ")));
         self.entry_content(view, volume, entry, item, &content, done);
         done.items.extend(anomaly);
+    }
+
+    /// Another name of the content that the unit's first item holds.
+    fn name(&self, view: View<'_>, volume: u32, entry: &Entry, done: &mut Done) {
+        let mut item = Artifact::of_entry(self.image, volume, entry);
+        let content = Content::new(view, &entry.stream);
+        item.set_place(&content, Some(&entry.stream));
+        if let Some(first) = done.items.first() {
+            item.hashes.clone_from(&first.hashes);
+            item.mime.clone_from(&first.mime);
+            item.status = first.status;
+        }
+        let head = content.prefix(identify::HEAD);
+        let identity = identify::identify(&head, content.size());
+        item.extension_mismatch = item.kind == Kind::File && identify::extension_mismatch(&identity, item.name());
+        done.items.push(item);
     }
 
     /// The content of an entry, with what lies in it and behind it.

@@ -300,7 +300,7 @@ impl Scribe {
         for (unit, what) in (units..).zip(contradictions) {
             let anomaly = Anomaly { sign: Fault::new(0, by, what), extents: Vec::new() };
             let task = Task::Anomaly(Box::new(anomaly));
-            let done = worker.run(&Unit { volume: 0, start: 0, task });
+            let done = worker.run(&Unit { volume: 0, start: 0, task, names: Vec::new() });
             self.take(pipeline::Result { unit, done, bytes: 0, lease: Budget::new(0).lease(0) })?;
         }
         Ok(())

@@ -54,7 +54,8 @@ pub(super) fn entries(
     if names.is_empty() {
         names.extend(name.cloned());
     }
-    let draft = draft(ntfs, record, &attributes, names.first(), reparse);
+    let mut draft = draft(ntfs, record, &attributes, names.first(), reparse);
+    draft.linked = names.len() > 1;
     if names.is_empty() {
         return nameless(ntfs, record, &streams, draft);
     }
@@ -78,7 +79,7 @@ fn named(draft: &Entry, path: String, name: &FileName, first: Option<&Entry>) ->
     if name.name.ends_with(SHADOW_STORE) {
         named.remark("the store of a volume shadow copy");
     }
-    if let Some(first) = first {
+    if let Some(first) = first.filter(|first| !first.allocated) {
         named.remark(&format!("another name of {}", first.path));
     }
     named
