@@ -1,4 +1,4 @@
-//! Numbers out of distrusted bytes: every read is checked, none panics.
+//! Numbers out of distrusted bytes: every read is checked, none panics. And bytes as text.
 
 /// Fixed-width fields of an on-disk structure; `None` where it ends before the field does.
 pub trait Fields {
@@ -67,6 +67,13 @@ pub fn all_zero(bytes: &[u8]) -> bool {
 pub fn utf16_le(bytes: &[u8]) -> String {
     let units = bytes.chunks_exact(2).filter_map(|pair| pair.le16(0));
     char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |n: u8| DIGITS.get(usize::from(n & 15)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect()
 }
 
 /// A GUID as it is written down: its first three fields are little-endian.
