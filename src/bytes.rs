@@ -1,4 +1,4 @@
-//! Numbers out of distrusted bytes: every read is checked, none panics.
+//! Numbers out of distrusted bytes: every read is checked, none panics. And bytes as text.
 
 /// Fixed-width fields of an on-disk structure; `None` where it ends before the field does.
 pub trait Fields {
@@ -73,6 +73,13 @@ pub fn utf16_le(bytes: &[u8]) -> String {
         return text;
     }
     char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |n: u8| DIGITS.get(usize::from(n & 15)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect()
 }
 
 /// A GUID as Windows prints it: its first three numbers are little-endian.

@@ -17,6 +17,8 @@ pub mod mapped;
 pub mod qcow2;
 pub mod raw;
 pub mod seal;
+pub mod vhd;
+pub mod vhdx;
 
 use crate::extent::Extent;
 use std::borrow::Cow;

@@ -151,7 +151,7 @@ impl Position {
 
     /// The chain in hexadecimal: the case digest, at the end.
     pub fn digest(&self) -> String {
-        crate::hash::hex(&self.chain)
+        crate::bytes::hex(&self.chain)
     }
 
     fn follow(&mut self, json: &[u8]) {
@@ -178,7 +178,7 @@ mod chain_hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub(super) fn serialize<S: Serializer>(chain: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&crate::hash::hex(chain))
+        to.serialize_str(&crate::bytes::hex(chain))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {

@@ -9,6 +9,8 @@ pub static IMAGES: &[image::Format] = &[
     image::Format { name: "folder", open: image::folder::open },
     image::Format { name: "ewf", open: image::ewf::open },
     image::Format { name: "qcow2", open: image::qcow2::open },
+    image::Format { name: "vhdx", open: image::vhdx::open },
+    image::Format { name: "vhd", open: image::vhd::open },
     image::Format { name: "raw", open: image::raw::open },
 ];
 

@@ -403,10 +403,214 @@ fn qcow2_says_what_it_cannot_and_what_is_wrong() {
     }
 }
 
+#[test]
+fn vhd_of_every_kind_holds_the_disk() {
+    let dir = scratch();
+    // Whole cylinders, so that qemu-img does not make the disk larger.
+    let disk = disk(9, 68 * 17 * 4 * 512);
+    for options in ["subformat=fixed", "subformat=dynamic", "subformat=dynamic,force_size=on"] {
+        let path = qemu(dir.path(), &disk, "vpc", "disk.vhd", options, false);
+        holds(&path, &disk, "vhd");
+        damaged(&path, &disk, 40, Promise::Survives);
+        // Without its footer a dynamic disk is read by the copy at the front.
+        let bytes = fs::read(&path).unwrap();
+        let cut = write(dir.path(), "cut.vhd", &bytes[..bytes.len() - 512]);
+        let image = opened(&cut);
+        assert!(whole(image.as_ref())[..disk.len()] == disk, "{options}");
+        assert_eq!(image.format(), if options.contains("fixed") { "raw" } else { "vhd" });
+        assert_eq!(image.about().faults.len(), 1, "{options}: {:?}", image.about().faults);
+    }
+    // A raw disk that ends in what was the end of a fixed VHD is a raw disk.
+    let fixed = qemu(dir.path(), &disk[..68 * 512], "vpc", "inner.vhd", "subformat=fixed,force_size=on", false);
+    let outer = [disk.clone(), fs::read(fixed).unwrap()].concat();
+    holds(&write(dir.path(), "outer.dd", &outer), &outer, "raw");
+}
+
+#[test]
+fn vhdx_of_every_kind_holds_the_disk() {
+    let dir = scratch();
+    let disk = disk(10, (9 << 20) + 7 * 512);
+    for options in ["subformat=fixed", "subformat=dynamic", "block_size=1M", "block_size=8M,log_size=2M"] {
+        let path = qemu(dir.path(), &disk, "vhdx", "disk.vhdx", options, false);
+        holds(&path, &disk, "vhdx");
+        damaged(&path, &disk, 40, Promise::Survives);
+    }
+}
+
+#[test]
+fn a_log_that_was_not_written_back_is_read() {
+    let dir = scratch();
+    let at = dir.path();
+    let mut disk = disk(11, 12 << 20);
+    disk[8 << 20..].fill(0);
+    let path = qemu(at, &disk, "vhdx", "disk.vhdx", "block_size=1M", false);
+    // The machine stops while the disk is open; then what it wrote to the table of blocks is lost, but for the log.
+    let writes = ["write -P 3 0 64k", "write -P 5 11M 1M", "abort"];
+    let before = fs::read(&path).unwrap();
+    let args = writes.iter().flat_map(|w| ["-c", w]).chain(["disk.vhdx"]);
+    let stopped = Command::new("qemu-io").args(args).current_dir(at).output().unwrap();
+    assert!(!stopped.status.success(), "qemu-io aborts");
+    let mut after = fs::read(&path).unwrap();
+    let regions = &after[192 << 10..256 << 10];
+    let table = (0..2).map(|n| &regions[16 + 32 * n..][..32]).find(|e| e[..4] == [0x66, 0x77, 0xc2, 0x2d]).unwrap();
+    let table = u64::from_le_bytes(table[16..24].try_into().unwrap()) as usize;
+    after[table..table + 4096].copy_from_slice(&before[table..table + 4096]);
+    // The header that counts says so again, as it did before the table was written.
+    let log = 1 << 20;
+    assert_eq!(&after[log..log + 4], b"loge");
+    let newest = [64 << 10, 128 << 10].into_iter().max_by_key(|at| after[at + 8]).unwrap();
+    after.copy_within(log + 32..log + 48, newest + 48);
+    put(&mut after, newest + 4, &[0; 4]);
+    let sum = crc32c::crc32c(&after[newest..newest + 4096]);
+    put(&mut after, newest + 4, &sum.to_le_bytes());
+    fs::write(&path, &after).unwrap();
+    let image = opened(&path);
+    let read = whole(image.as_ref());
+    assert!(image.about().faults.iter().any(|f| f.contains("was not closed")), "{:?}", image.about());
+    drop(image);
+    tool(at, "qemu-img", &["check", "-q", "-r", "all", "disk.vhdx"]);
+    assert!(read == as_qemu_reads(at, "disk.vhdx"), "qemu-img writes the log back, and reads the same");
+    assert!(read[11 << 20..].iter().all(|b| *b == 5), "the log places what was written last");
+}
+
+/// A child of `below` whose sectors are those of `above` where `here` says so, and the disk that it shows.
+fn mixture(below: &[u8], above: &[u8], here: impl Fn(usize) -> bool) -> Vec<u8> {
+    let pick = |n: usize| if here(n) { above } else { below };
+    (0..above.len() / 512).flat_map(|n| pick(n)[n * 512..(n + 1) * 512].to_vec()).collect()
+}
+
+/// Sectors in runs of uneven length.
+const fn uneven(sector: usize) -> bool {
+    sector % 37 < 11 || sector % 1009 < 300
+}
+
+fn put(bytes: &mut [u8], at: usize, what: &[u8]) {
+    bytes[at..at + what.len()].copy_from_slice(what);
+}
+
+fn vhd_sum(bytes: &mut [u8], at: usize, len: usize, sum_at: usize) {
+    put(bytes, at + sum_at, &[0; 4]);
+    let sum = bytes[at..at + len].iter().fold(0u32, |sum, b| sum.wrapping_add(u32::from(*b)));
+    put(bytes, at + sum_at, &(!sum).to_be_bytes());
+}
+
+/// Makes a differencing disk out of a dynamic one, as the specification has it: no program of Debian's writes one.
+fn vhd_child(bytes: &mut [u8], parent_id: &[u8], parent: &str) {
+    let be32 = |bytes: &[u8], at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let end = bytes.len() - 512;
+    for footer in [0, end] {
+        put(bytes, footer + 60, &4u32.to_be_bytes());
+        vhd_sum(bytes, footer, 512, 64);
+    }
+    put(bytes, 512 + 40, parent_id);
+    let name: Vec<u8> = parent.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    put(bytes, 512 + 64, &name);
+    vhd_sum(bytes, 512, 1024, 36);
+    let (table, entries, block) = (be32(bytes, 512 + 20), be32(bytes, 512 + 28), be32(bytes, 512 + 32));
+    for n in 0..entries {
+        let sector = be32(bytes, table + 4 * n);
+        if sector == u32::MAX as usize {
+            continue;
+        }
+        let per_block = block / 512;
+        for bit in (0..per_block).filter(|bit| !uneven(n * per_block + bit)) {
+            bytes[sector * 512 + bit / 8] &= !(0x80 >> (bit % 8));
+        }
+    }
+}
+
+#[test]
+fn a_differencing_vhd_shows_the_disk_below() {
+    let dir = scratch();
+    let (at, size) = (dir.path(), 140 * 17 * 4 * 512);
+    let (base, top) = (disk(12, size), disk(13, size));
+    qemu(at, &base, "vpc", "base.vhd", "subformat=dynamic", false);
+    let id = fs::read(at.join("base.vhd")).unwrap()[68..84].to_vec();
+    let path = qemu(at, &top, "vpc", "top.vhd", "subformat=dynamic", false);
+    let mut bytes = fs::read(&path).unwrap();
+    vhd_child(&mut bytes, &id, "C:\\disks\\base.vhd");
+    fs::write(&path, &bytes).unwrap();
+    let image = holds(&path, &mixture(&base, &top, uneven), "vhd");
+    assert_eq!(image.files().len(), 2);
+    fs::rename(at.join("base.vhd"), at.join("away.vhd")).unwrap();
+    let missing = evidex(&["info", &text(&path)]).expect(2);
+    assert!(missing.err.contains("base.vhd") && missing.err.contains("missing"), "{}", missing.err);
+    qemu(at, &base, "vpc", "base.vhd", "subformat=fixed", false);
+    let other = evidex(&["info", &text(&path)]).expect(2);
+    assert!(other.err.contains("is another disk"), "{}", other.err);
+}
+
+/// Makes a differencing disk out of a dynamic one with blocks of 1 MiB, as [MS-VHDX] has it.
+fn vhdx_child(bytes: &mut Vec<u8>, linkage: &str, parent: &str) {
+    let le = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let entry = |n: usize| (192 << 10) + 16 + 32 * n;
+    let is_table = |n: &usize| bytes[entry(*n)..][..4] == [0x66, 0x77, 0xc2, 0x2d];
+    let table = (0..2).find(is_table).unwrap();
+    let (table, metadata) = (le(bytes, entry(table) + 16), le(bytes, entry(1 - table) + 16));
+    let parameters = (0..8).map(|n| metadata + 32 + 32 * n).find(|at| bytes[*at..][..4] == [0x37, 0x67, 0xa1, 0xca]);
+    let offset = u32::from_le_bytes(bytes[parameters.unwrap() + 16..][..4].try_into().unwrap()) as usize;
+    bytes[metadata + offset + 4] |= 2;
+    // The parent locator, behind all other items.
+    let count = bytes[metadata + 10] as usize;
+    bytes[metadata + 10] += 1;
+    let (item, at) = (metadata + 32 + 32 * count, 512 << 10);
+    let id = [0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45, 0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c];
+    put(bytes, item, &id);
+    put(bytes, item + 16, &(at as u32).to_le_bytes());
+    put(bytes, item + 20, &4096u32.to_le_bytes());
+    let kind = [0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a, 0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13];
+    put(bytes, metadata + at, &kind);
+    put(bytes, metadata + at + 18, &2u16.to_le_bytes());
+    let mut text_at = 100;
+    for (n, (key, value)) in [("parent_linkage", linkage), ("relative_path", parent)].into_iter().enumerate() {
+        let pair = [key, value].map(|t| t.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
+        for (which, text) in pair.iter().enumerate() {
+            put(bytes, metadata + at + text_at, text);
+            put(bytes, metadata + at + 20 + 12 * n + 4 * which, &(text_at as u32).to_le_bytes());
+            put(bytes, metadata + at + 20 + 12 * n + 8 + 2 * which, &(text.len() as u16).to_le_bytes());
+            text_at += text.len();
+        }
+    }
+    // One block of the bitmap, at the end of the file, and its entry behind those of 4,096 blocks.
+    bytes.resize(bytes.len().next_multiple_of(1 << 20), 0);
+    let bitmap = bytes.len();
+    bytes.resize(bitmap + (1 << 20), 0);
+    (0..8 << 20 >> 3).filter(|n| uneven(*n)).for_each(|n| bytes[bitmap + n / 8] |= 1 << (n % 8));
+    put(bytes, table + 8 * 4096, &(bitmap as u64 | 6).to_le_bytes());
+    for n in (0..4096).map(|n| table + 8 * n) {
+        if bytes[n] & 7 == 6 {
+            bytes[n] |= 7;
+        } else {
+            bytes[n] &= !7;
+        }
+    }
+}
+
+#[test]
+fn a_differencing_vhdx_shows_the_disk_below() {
+    let dir = scratch();
+    let (at, base, top) = (dir.path(), disk(14, 7 << 20), disk(15, 7 << 20));
+    let parent = qemu(at, &base, "vhdx", "base.vhdx", "block_size=2M", false);
+    let path = qemu(at, &top, "vhdx", "top.vhdx", "block_size=1M", false);
+    let head = fs::read(&parent).unwrap();
+    let newest = [64 << 10, 128 << 10].into_iter().max_by_key(|at| head[at + 8]).unwrap();
+    let linkage = evidex::bytes::guid(head[newest + 32..newest + 48].try_into().unwrap());
+    let mut bytes = fs::read(&path).unwrap();
+    vhdx_child(&mut bytes, &format!("{{{linkage}}}"), ".\\base.vhdx");
+    fs::write(&path, &bytes).unwrap();
+    holds(&path, &mixture(&base, &top, uneven), "vhdx");
+    // Whoever writes to the disk below makes the one above it worthless.
+    qemu_io(at, "base.vhdx", &["write -P 1 0 4k"]);
+    let written = evidex(&["info", &text(&path)]).expect(2);
+    assert!(written.err.contains("no longer, the disk on which"), "{}", written.err);
+}
+
 /// What of the corpus is in a container: its name, and the registered name of its format.
 const KNOWN: &[(&str, &str)] = &[
     ("dfvfs/ext2.E01", "ewf"),
     ("dfvfs/ext2.qcow2", "qcow2"),
+    ("dfvfs/ext2.vhd", "vhd"),
+    ("dfvfs/ext2.vhdx", "vhdx"),
     ("nps/exfat1.E01", "ewf"),
     ("nps/imageformat_mmls_1.E01", "ewf"),
     ("nps/nps-2010-emails.E01", "ewf"),

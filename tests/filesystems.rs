@@ -26,6 +26,8 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dfvfs/ext2.E01", "ext"),
     ("dfvfs/ext2.qcow2", "ext"),
     ("dfvfs/ext2.raw", "ext"),
+    ("dfvfs/ext2.vhd", "ext"),
+    ("dfvfs/ext2.vhdx", "ext"),
     ("dfvfs/fat12.raw", "fat"),
     ("dfvfs/gpt.raw", "ext"),
     ("dfvfs/mbr.raw", "ext"),

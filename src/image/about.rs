@@ -41,7 +41,7 @@ impl About {
 
     /// Adds a hash of the evidence that `place` carries; one that is all zeros was not taken.
     pub fn hash(&mut self, algorithm: Algorithm, bytes: &[u8], place: &str) {
-        let hex = crate::hash::hex(bytes);
+        let hex = crate::bytes::hex(bytes);
         if crate::bytes::all_zero(bytes) {
             return;
         }

@@ -43,6 +43,11 @@ impl Files {
         self.0.get(file)?.at(extent)
     }
 
+    /// All bytes of file `file`.
+    pub fn whole(&self, file: usize) -> Option<&[u8]> {
+        self.0.get(file).map(Source::bytes)
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Source> {
         self.0.iter()
@@ -418,6 +423,16 @@ impl<T: Table> Image for Chunks<T> {
     fn about(&self) -> &About {
         &self.about
     }
+}
+
+/// What unit `here` is, and how many units from it on, of `count` in all, are the same: for tables that have a bit for each.
+pub fn run_of<K: PartialEq>(here: u64, count: u64, kind: impl Fn(u64) -> Option<K>) -> Option<(K, u64)> {
+    /// Enough to borrow long runs in one piece, and not to look through a whole table for one sector.
+    const MOST: u64 = 4096;
+    let first = kind(here)?;
+    let end = count.min(here.saturating_add(MOST));
+    let behind = (here..end).find(|n| kind(*n).as_ref() != Some(&first)).unwrap_or(end);
+    Some((first, behind.saturating_sub(here)))
 }
 
 fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {

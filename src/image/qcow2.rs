@@ -6,7 +6,7 @@
 
 mod header;
 
-use super::chunks::{Chunks, Files, Piece, Place, Table};
+use super::chunks::{Chunks, Files, Piece, Place, Table, run_of};
 use super::codec::Codec;
 use super::file::{Source, peek, unfit};
 use super::{Image, ImageError, Taken, about::About, chain};
@@ -133,7 +133,7 @@ impl Qcow2 {
         (self.data == 0).then(|| Place::Packed { file: 0, extent: Extent::new(offset, len), codec: self.header.codec })
     }
 
-    /// The parts of a cluster around `at` that are of one kind: 32 bits say what is written, 32 what reads as zeros.
+    /// The parts of a cluster from `at` on that are of one kind: 32 bits say what is written, 32 what reads as zeros.
     fn part_piece(&self, at: u64, whole: Extent, host: Option<u64>, bits: u64) -> Option<(Extent, Place)> {
         let part = whole.len.checked_div(PARTS)?;
         let kind = |number: u64| {
@@ -141,12 +141,10 @@ impl Qcow2 {
             Some((bit(0)?, bit(PARTS)?))
         };
         let here = at.checked_sub(whole.start)?.checked_div(part)?;
-        let same = |number: &u64| kind(*number) == kind(here);
-        let first = (0..here).rev().take_while(same).last().unwrap_or(here);
-        let behind = (here..PARTS).take_while(same).last().unwrap_or(here).saturating_add(1);
-        let skip = first.saturating_mul(part);
-        let extent = Extent::new(whole.start.saturating_add(skip), behind.saturating_sub(first).saturating_mul(part));
-        let place = match kind(here)? {
+        let (kind, parts) = run_of(here, PARTS, kind)?;
+        let skip = here.checked_mul(part)?;
+        let extent = Extent::new(whole.start.checked_add(skip)?, parts.checked_mul(part)?);
+        let place = match kind {
             (1, 0) => Place::Stored { file: self.data, at: host?.checked_add(skip)?, summed: 0 },
             (0, 1) => Place::Zeros,
             (0, 0) => self.unwritten,

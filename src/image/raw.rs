@@ -38,7 +38,7 @@ pub fn open(path: &Path) -> Taken {
     }
     let mut about = About::default();
     if let Some(extension) = promised(path) {
-        let what = format!("its name ends in .{extension}, but it does not begin like such a container");
+        let what = format!("its name ends in .{extension}, but it is not like such a container");
         about.fault(format!("{what}: its bytes are taken as those of the disk"));
     }
     Ok(Some(Box::new(joined(files, about))))
@@ -54,8 +54,8 @@ pub fn plain(path: &Path) -> Result<Box<dyn super::Image>, ImageError> {
 
 /// The extension of a container that `path` has: of one whose first bytes are damaged that is all that is left.
 fn promised(path: &Path) -> Option<&str> {
-    const CONTAINERS: [&str; 13] =
-        ["e01", "ex01", "s01", "l01", "lx01", "qcow", "qcow2", "vmdk", "vhdx", "vdi", "aff", "aff4", "dmg"];
+    const CONTAINERS: [&str; 14] =
+        ["e01", "ex01", "s01", "l01", "lx01", "qcow", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "aff", "aff4", "dmg"];
     let extension = path.extension()?.to_str()?;
     CONTAINERS.iter().any(|known| extension.eq_ignore_ascii_case(known)).then_some(extension)
 }
@@ -98,12 +98,10 @@ impl Table for Raw {
 
 /// The container that a file is by its first bytes: read as raw it would be an image without a single file.
 fn container(bytes: &[u8]) -> Option<&'static str> {
-    let kinds: [(&[u8], &str); 6] = [
+    let kinds: [(&[u8], &str); 4] = [
         (b"AFF10\x0d\x0a\x00", "AFF"),
         (b"KDMV", "VMDK"),
         (b"# Disk DescriptorFile", "VMDK"),
-        (b"vhdxfile", "VHDX"),
-        (b"conectix", "VHD"),
         (b"<<< Oracle VM VirtualBox Disk Image >>>", "VDI"),
     ];
     kinds.into_iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| name)
