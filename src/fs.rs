@@ -242,7 +242,7 @@ pub trait FileSystem: Send + Sync {
     fn facts(&self) -> &Facts;
 
     /// All entries, each once, in the file system's own order: the same on every run. Deleted ones too; a structure
-    /// that cannot be read is a fault, and the rest follows. Some thousands come together, read by several threads.
+    /// that cannot be read is a fault, and the rest follows. Where a volume may be large, a batch has some thousands.
     fn entries(&self) -> Box<dyn Iterator<Item = Batch> + Send + '_>;
 
     /// The clusters that belong to nothing, sorted and merged, relative to the volume.
