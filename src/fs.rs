@@ -246,7 +246,7 @@ pub trait FileSystem: Send + Sync {
 
     /// All entries, each once, in the file system's own order: the same on every run. Deleted ones too, those that the
     /// tables do not hold ([`Origin::Table`]) behind all others; a structure that cannot be read is a fault, and the rest
-    /// follows. Some thousands come together, read by several threads.
+    /// follows. Where a volume may be large, a batch has some thousands.
     fn entries(&self) -> Box<dyn Iterator<Item = Batch> + Send + '_>;
 
     /// The clusters that belong to nothing, sorted and merged, relative to the volume.

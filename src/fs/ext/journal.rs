@@ -14,6 +14,7 @@ use crate::bytes::{Fields, index};
 use crate::content::{Content, Stream};
 use crate::fuel::Fuel;
 use crate::time::Timestamp;
+use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -73,7 +74,7 @@ pub(super) struct Journal {
 /// The journal's superblock.
 struct Ring<'a> {
     disk: &'a Disk<'a>,
-    stream: Stream,
+    content: Content<'a>,
     block_size: u64,
     first: u64,
     end: u64,
@@ -99,8 +100,9 @@ impl Journal {
         let mut journal = Self::default();
         let mut descriptors = Vec::new();
         let mut heads = HashSet::new();
-        for number in ring.first..ring.end {
-            let Some((kind, sequence)) = ring.header(number) else { continue };
+        let own = |number: u64| ring.header(number).map(|(kind, sequence)| (number, kind, sequence));
+        let found: Vec<(u64, u32, u32)> = (ring.first..ring.end).into_par_iter().filter_map(own).collect();
+        for (number, kind, sequence) in found {
             heads.insert(number);
             match kind {
                 DESCRIPTOR => descriptors.push((sequence, number)),
@@ -201,7 +203,8 @@ impl Journal {
 
 impl<'a> Ring<'a> {
     fn open(disk: &'a Disk<'a>, stream: Stream) -> Result<Self, String> {
-        let head = Content::new(disk.view, &stream).prefix(1024).into_owned();
+        let content = Content::of(disk.view, stream);
+        let head = content.prefix(1024).into_owned();
         let parse = || {
             let kind = head.be32(4)?;
             if head.be32(0)? != MAGIC || !matches!(kind, SUPERBLOCK_V1 | SUPERBLOCK_V2) {
@@ -210,7 +213,7 @@ impl<'a> Ring<'a> {
             let incompat = if kind == SUPERBLOCK_V2 { head.be32(40)? } else { 0 }; // s_feature_incompat
             let fast = if incompat & INCOMPAT_FAST_COMMIT != 0 { u64::from(head.be32(84)?) } else { 0 }; // s_num_fc_blks
             let block_size = u64::from(head.be32(12)?); // s_blocksize
-            let known = stream.size.checked_div(block_size)?;
+            let known = content.size().checked_div(block_size)?;
             Some(Self {
                 disk,
                 block_size,
@@ -220,17 +223,16 @@ impl<'a> Ring<'a> {
                 start: u64::from(head.be32(28)?), // s_start
                 incompat,
                 seed: crc32c(!0, head.span(48, 16)?), // s_uuid
-                stream: Stream::default(),
+                content: content.clone(),
             })
         };
         let ring = parse().filter(|ring| ring.first > 0 && ring.first < ring.end && ring.block_size >= 1024);
-        let ring = ring.ok_or("the journal has no possible superblock")?;
-        Ok(Self { stream, ..ring })
+        ring.ok_or_else(|| "the journal has no possible superblock".to_owned())
     }
 
     /// Where a block of the journal stands in the volume.
     fn place(&self, number: u64) -> Option<u64> {
-        let at = Content::new(self.disk.view, &self.stream).locate(number.checked_mul(self.block_size)?)?;
+        let at = self.content.locate(number.checked_mul(self.block_size)?)?;
         Some(at.saturating_sub(self.disk.view.extent().start))
     }
 
