@@ -373,7 +373,7 @@ fn id_of(parts: &[&[u8]]) -> String {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    crate::hash::hex(hasher.finalize().as_bytes().first_chunk::<10>().unwrap_or(&[0; 10]))
+    crate::bytes::hex(hasher.finalize().as_bytes().first_chunk::<10>().unwrap_or(&[0; 10]))
 }
 
 #[cfg(test)]

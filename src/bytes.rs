@@ -1,4 +1,4 @@
-//! Numbers out of distrusted bytes: every read is checked, none panics.
+//! Numbers out of distrusted bytes: every read is checked, none panics. And bytes as text.
 
 /// Fixed-width fields of an on-disk structure; `None` where it ends before the field does.
 pub trait Fields {
@@ -75,9 +75,30 @@ pub fn utf16_le(bytes: &[u8]) -> String {
     char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |n: u8| DIGITS.get(usize::from(n & 15)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect()
+}
+
+/// A GUID as Windows prints it: its first three numbers are little-endian.
+pub fn guid([a, b, c, d, e, f, g, h, rest @ ..]: [u8; 16]) -> String {
+    let first = u32::from_le_bytes([a, b, c, d]);
+    let (second, third) = (u16::from_le_bytes([e, f]), u16::from_le_bytes([g, h]));
+    let rest = u64::from_be_bytes(rest);
+    format!("{first:08x}-{second:04x}-{third:04x}-{:04x}-{:012x}", rest >> 48, rest & 0xffff_ffff_ffff)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guid_is_printed_as_windows_does() {
+        let bytes = [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b];
+        assert_eq!(guid(bytes), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
+    }
 
     #[test]
     fn a_field_behind_the_end_is_none() {

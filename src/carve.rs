@@ -42,6 +42,37 @@ pub struct Carver {
     /// Measures the file that starts at the first byte. The slice goes on to the end of the unallocated stretch: more
     /// than the file, or less than it where it was cut. `None`: no such file.
     pub measure: fn(&[u8], &mut Fuel) -> Result<Option<Carved>, Spent>,
+    /// What the format has against bytes of another file in it.
+    pub seal: Seal,
+}
+
+/// Checksums over all that a file holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Seal {
+    /// None: a file that is whole by its structure may hold clusters of another.
+    None,
+    /// [`Carver::measure`] checks them.
+    Measured,
+    /// This checks them, of a file that is whole by its structure.
+    Checked(fn(&[u8], &mut Fuel) -> bool),
+}
+
+/// The carver whose format's checksums confirm that these bytes are one file, from the first to the last.
+pub fn confirmed(bytes: &[u8]) -> Option<&'static str> {
+    let mut fuel = Fuel::new(FUEL);
+    let starts = |carver: &&Carver| {
+        let head = bytes.get(carver.offset..).unwrap_or_default();
+        carver.headers.iter().any(|header| head.starts_with(header))
+    };
+    let carver = crate::registry::CARVERS.iter().find(starts)?;
+    let check = match carver.seal {
+        Seal::None => return None,
+        Seal::Measured => |_: &[u8], _: &mut Fuel| true,
+        Seal::Checked(check) => check,
+    };
+    let carved = (carver.measure)(bytes, &mut fuel).ok().flatten()?;
+    let whole = carved.whole && carved.len == crate::bytes::offset(bytes.len());
+    (whole && check(bytes, &mut fuel)).then_some(carver.name)
 }
 
 /// A carver and one of its headers.

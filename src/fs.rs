@@ -187,6 +187,8 @@ pub struct Entry {
     pub impossible: Vec<String>,
     /// Content; empty for directories.
     pub stream: Stream,
+    /// True where other entries name the same content: they have the same [`Entry::inode`].
+    pub linked: bool,
     /// Owner and permissions.
     pub access: Option<Access>,
     /// Extended attributes and access lists, by name.
@@ -218,6 +220,7 @@ impl Entry {
             contradictions: Vec::new(),
             impossible: Vec::new(),
             stream: Stream::default(),
+            linked: false,
             access: None,
             attributes: Vec::new(),
             target: None,
@@ -241,8 +244,9 @@ pub trait FileSystem: Send + Sync {
     /// What it says about itself.
     fn facts(&self) -> &Facts;
 
-    /// All entries, each once, in the file system's own order: the same on every run. Deleted ones too; a structure
-    /// that cannot be read is a fault, and the rest follows. Where a volume may be large, a batch has some thousands.
+    /// All entries, each once, in the file system's own order: the same on every run. Deleted ones too, those that the
+    /// tables do not hold ([`Origin::Table`]) behind all others; a structure that cannot be read is a fault, and the rest
+    /// follows. Where a volume may be large, a batch has some thousands.
     fn entries(&self) -> Box<dyn Iterator<Item = Batch> + Send + '_>;
 
     /// The clusters that belong to nothing, sorted and merged, relative to the volume.

@@ -2,6 +2,7 @@
 //!
 //! The crates choose the machine's own instructions at run time (SHA-NI, AVX2, AVX-512, ARMv8 crypto).
 
+use crate::bytes::hex;
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
@@ -71,6 +72,17 @@ impl Hashes {
             Algorithm::Md5 => self.md5.as_deref(),
         }
     }
+
+    /// These, and where one is missing, the other's.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            md5: self.md5.or(other.md5),
+            sha1: self.sha1.or(other.sha1),
+            sha256: self.sha256.or(other.sha256),
+            blake3: self.blake3.or(other.blake3),
+        }
+    }
 }
 
 /// Several hashes under way.
@@ -120,13 +132,6 @@ impl Hasher {
             blake3: self.blake3.map(|h| h.finalize().to_hex().to_string()),
         }
     }
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |n: u8| DIGITS.get(usize::from(n & 15)).copied().unwrap_or('0');
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect()
 }
 
 #[cfg(test)]

@@ -3,10 +3,22 @@
 //! A container is one file below `image/` and one row of [`crate::registry::IMAGES`]. Everything above this layer
 //! sees offsets from 0 to [`Image::size`] and cannot tell a map from a decoder.
 
+pub mod about;
+pub mod ahead;
+pub mod cache;
+pub mod chain;
+pub mod chunks;
+pub mod codec;
+pub mod ewf;
+pub mod file;
 pub mod folder;
 pub mod map;
+pub mod mapped;
+pub mod qcow2;
 pub mod raw;
 pub mod seal;
+pub mod vhd;
+pub mod vhdx;
 
 use crate::extent::Extent;
 use std::borrow::Cow;
@@ -72,6 +84,19 @@ pub trait Image: Send + Sync {
     /// [`ImageError::Outside`] where `extent` ends behind the image; [`ImageError::Io`] where a reader fails.
     fn part(&self, extent: Extent) -> Result<Cow<'_, [u8]>, ImageError>;
 
+    /// The same, for whoever goes through all of the evidence once: what is decoded is not kept for others.
+    ///
+    /// # Errors
+    /// As [`Image::part`].
+    fn part_once(&self, extent: Extent) -> Result<Cow<'_, [u8]>, ImageError> {
+        self.part(extent)
+    }
+
+    /// True where reading means decoding, so that it is worth doing ahead and on all cores.
+    fn packed(&self) -> bool {
+        false
+    }
+
     /// The ranges that could not be read so far and were taken as zeros, sorted.
     fn unreadable(&self) -> Vec<Extent>;
 
@@ -80,6 +105,11 @@ pub trait Image: Send + Sync {
 
     /// The files that hold the evidence, for the seal.
     fn files(&self) -> Vec<PathBuf>;
+
+    /// What the container says of itself and of how the evidence was acquired.
+    fn about(&self) -> &about::About {
+        &about::NOTHING
+    }
 
     /// Disk or folder.
     fn kind(&self) -> Kind {
@@ -110,7 +140,7 @@ pub struct Format {
 pub fn open(path: &Path) -> Result<Box<dyn Image>, ImageError> {
     for format in crate::registry::IMAGES {
         if let Some(image) = (format.open)(path)? {
-            return Ok(image);
+            return fitting(path, image);
         }
     }
     Err(ImageError::Unfit {
@@ -118,6 +148,17 @@ pub fn open(path: &Path) -> Result<Box<dyn Image>, ImageError> {
         what: "neither a file, a block device nor a folder".to_owned(),
         hint: "name a disk image, a device or a folder of files",
     })
+}
+
+/// The largest disk: a container may say of itself whatever it likes.
+const LARGEST: u64 = 1 << 48;
+
+fn fitting(path: &Path, image: Box<dyn Image>) -> Result<Box<dyn Image>, ImageError> {
+    if image.size() <= LARGEST {
+        return Ok(image);
+    }
+    let what = format!("says that its disk has {} bytes, which none has", image.size());
+    Err(file::unfit(path, what, "it is damaged, or made to deceive"))
 }
 
 /// A window on an image: offsets are relative to it, errors name absolute ones.

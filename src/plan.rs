@@ -3,13 +3,17 @@
 //! Units stand in the order of their first byte on the disk, so that a cold disk is read almost sequentially. Sizes of
 //! units depend on the evidence alone, never on threads or memory.
 
+pub mod past;
+
 use crate::content::{Codec, Run};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::fs::{Anomaly, Entry, EntryKind, Facts, FileSystem};
 use crate::image::View;
 use crate::volume::{self, Layout, Volume, VolumeKind};
+use past::{Past, Seen, Which};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// How much unallocated space makes a unit, in bytes.
 pub const WINDOW: u64 = 64 << 20;
@@ -46,6 +50,8 @@ pub struct Unit {
     pub start: u64,
     /// What it works on.
     pub task: Task,
+    /// Of a file: the other names of its content, which is read once.
+    pub names: Vec<Entry>,
 }
 
 impl Unit {
@@ -132,13 +138,24 @@ impl Plan {
     }
 }
 
-/// Lists all that is on a disk.
-pub fn plan(disk: View<'_>) -> Plan {
+/// Lists all that is on a disk, and `which` of what its volumes held before.
+pub fn plan(disk: View<'_>, which: Which) -> Plan {
     let layout = volume::divide(disk);
-    let mut draft = Draft::default();
+    let pasts = if which == Which::None { Vec::new() } else { past::find(disk, &layout) };
+    let seen = pasts.iter().map(|past| (past.row, Seen::default())).collect();
+    let mut draft = Draft { seen, ..Draft::default() };
     draft.metadata.push(layout.metadata.clone());
     for volume in &layout.volumes {
         draft.add(disk, volume);
+    }
+    for past in &pasts {
+        draft.add_past(disk, past, which);
+    }
+    let container = disk.image();
+    for what in &container.about().faults {
+        let sign = Fault::new(0, container.format(), what);
+        draft.add_anomaly(0, Anomaly { sign: sign.clone(), extents: Vec::new() });
+        draft.faults.push(sign);
     }
     for sign in &layout.faults {
         let row = layout.volumes.iter().position(|v| v.extent.intersect(Extent::new(sign.at, 1)).len == 1);
@@ -176,7 +193,13 @@ struct Draft {
     metadata: Vec<ExtentSet>,
     slack: Vec<ExtentSet>,
     unallocated: Vec<ExtentSet>,
+    /// What is listed of volumes that have a past, by their rows.
+    seen: HashMap<usize, Seen>,
+    linked: Linked,
 }
+
+/// The units of files that have several names, by the row of their volume and the metadata's address.
+type Linked = HashMap<(usize, String), usize>;
 
 impl Draft {
     fn add(&mut self, disk: View<'_>, volume: &Volume) {
@@ -229,8 +252,34 @@ impl Draft {
         self.metadata.push(ExtentSet::new(vec![volume.extent]));
     }
 
+    /// Adds what a volume held at an earlier time.
+    fn add_past(&mut self, disk: View<'_>, past: &Past, which: Which) {
+        let (row, mut seen) = (self.volumes.len(), self.seen.remove(&past.row).unwrap_or_default());
+        let today = disk.sub(past.volume.extent);
+        let file_system = past.list(disk, which, &mut seen, &mut |batch| {
+            for entry in batch {
+                match entry {
+                    Ok(entry) => push_entry(&mut self.units, &mut self.linked, row, today, entry),
+                    Err(fault) => self.faults.push(fault),
+                }
+            }
+        });
+        self.seen.insert(past.row, seen);
+        for sign in past.faults() {
+            self.add_anomaly(row, Anomaly { sign: sign.clone(), extents: Vec::new() });
+        }
+        let unread = file_system.is_none().then(|| "no file system of that time can be read".to_owned());
+        let remarks = unread.into_iter().collect();
+        self.volumes.push(Found { volume: past.volume.clone(), file_system, remarks });
+    }
+
     fn add_anomaly(&mut self, row: usize, anomaly: Anomaly) {
-        self.units.push(Unit { volume: row, start: anomaly.sign.at, task: Task::Anomaly(Box::new(anomaly)) });
+        self.units.push(Unit {
+            volume: row,
+            start: anomaly.sign.at,
+            task: Task::Anomaly(Box::new(anomaly)),
+            names: Vec::new(),
+        });
     }
 
     fn add_entries(&mut self, row: usize, view: View<'_>, file_system: &dyn FileSystem) {
@@ -240,12 +289,10 @@ impl Draft {
                 slack.extend(entry.stream.slack().into_iter().map(|e| view.sub(e).extent()));
                 content.extend(content_extents(&entry).map(|e| view.sub(e).extent()));
             }
-            let first = entry.stream.runs.iter().find_map(|run| match run {
-                Run::Data(extent) => Some(extent.start),
-                Run::Hole(_) => None,
-            });
-            let start = view.absolute(first.unwrap_or(entry.at));
-            self.units.push(Unit { volume: row, start, task: Task::Entry(Box::new(entry)) });
+            if let Some(seen) = self.seen.get_mut(&row) {
+                seen.take(&entry);
+            }
+            push_entry(&mut self.units, &mut self.linked, row, view, entry);
         };
         crate::fs::list(file_system, &mut |batch| {
             for entry in batch {
@@ -281,9 +328,39 @@ impl Draft {
 
     fn push_window(&mut self, row: usize, pieces: Vec<Piece>) {
         if let Some(first) = pieces.first() {
-            self.units.push(Unit { volume: row, start: first.extent.start, task: Task::Window(pieces) });
+            self.units.push(Unit {
+                volume: row,
+                start: first.extent.start,
+                task: Task::Window(pieces),
+                names: Vec::new(),
+            });
         }
     }
+}
+
+/// Adds the unit of an entry or, where another name of its content has one, its name to that.
+fn push_entry(units: &mut Vec<Unit>, linked: &mut Linked, row: usize, view: View<'_>, mut entry: Entry) {
+    if entry.linked && entry.allocated {
+        let number = *linked.entry((row, entry.inode.clone())).or_insert(units.len());
+        if let Some(unit) = units.get_mut(number)
+            && let Task::Entry(first) = &unit.task
+            && first.stream == entry.stream
+        {
+            entry.remark(&format!("another name of {}, with which its text and members stand", first.path));
+            return unit.names.push(entry);
+        }
+    }
+    units.push(unit_of(row, view, entry));
+}
+
+/// The unit of an entry: it stands where its content begins.
+fn unit_of(row: usize, view: View<'_>, entry: Entry) -> Unit {
+    let first = entry.stream.runs.iter().find_map(|run| match run {
+        Run::Data(extent) => Some(extent.start),
+        Run::Hole(_) => None,
+    });
+    let start = view.absolute(first.unwrap_or(entry.at));
+    Unit { volume: row, start, task: Task::Entry(Box::new(entry)), names: Vec::new() }
 }
 
 /// Bytes behind the end of a file system of `size` bytes, where nothing stands but, of some, a copy of the first sector.

@@ -28,7 +28,7 @@ const PREFIX: usize = HEAD.len() + 64 + MIDDLE.len();
 pub struct VolumeRecord {
     /// Its number.
     pub number: u32,
-    /// `whole`, `partition` or `gap`.
+    /// `whole`, `partition`, `gap` or `snapshot`.
     pub kind: String,
     /// First byte.
     pub offset: u64,
@@ -39,6 +39,12 @@ pub struct VolumeRecord {
     pub type_name: String,
     /// The table's name for it.
     pub name: String,
+    /// Of an earlier time: number of the volume that it is of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub of: Option<u32>,
+    /// Of an earlier time: when that was, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub made: Option<String>,
     /// File system, where one was read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub file_system: Option<String>,
@@ -71,6 +77,22 @@ pub struct ImageRecord {
     pub volumes: Vec<VolumeRecord>,
     /// What is damaged beyond single items.
     pub faults: Vec<Fault>,
+    /// What its container says; nothing where it is in none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container: Option<ContainerRecord>,
+}
+
+/// What the container of an image says of itself, and of how the evidence was acquired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Its registered name.
+    pub format: String,
+    /// The hashes that it carries: algorithm and value.
+    pub hashes: Vec<(String, String)>,
+    /// Name and value.
+    pub facts: Vec<(String, String)>,
+    /// What else has to be known of it.
+    pub remarks: Vec<String>,
 }
 
 /// The last record of an image.
@@ -90,6 +112,9 @@ pub struct SealRecord {
     pub bytes: Space,
     /// What could not be read, `[offset, length]`.
     pub unreadable: Vec<[u64; 2]>,
+    /// Where the hashes that the container carries are not those of its content.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub contradictions: Vec<String>,
 }
 
 /// A record.
@@ -126,7 +151,7 @@ impl Position {
 
     /// The chain in hexadecimal: the case digest, at the end.
     pub fn digest(&self) -> String {
-        crate::hash::hex(&self.chain)
+        crate::bytes::hex(&self.chain)
     }
 
     fn follow(&mut self, json: &[u8]) {
@@ -153,7 +178,7 @@ mod chain_hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub(super) fn serialize<S: Serializer>(chain: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&crate::hash::hex(chain))
+        to.serialize_str(&crate::bytes::hex(chain))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {

@@ -1,18 +1,25 @@
 //! Everything that is registered: one line a module, one table a layer. The order of a table is the order of trial.
 
-use crate::carve::Carver;
+use crate::carve::{Carver, Seal};
 use crate::extract::Extractor;
 use crate::{carve, extract, fs, image, volume};
 
 /// Containers of evidence.
 pub static IMAGES: &[image::Format] = &[
     image::Format { name: "folder", open: image::folder::open },
+    image::Format { name: "ewf", open: image::ewf::open },
+    image::Format { name: "qcow2", open: image::qcow2::open },
+    image::Format { name: "vhdx", open: image::vhdx::open },
+    image::Format { name: "vhd", open: image::vhd::open },
     image::Format { name: "raw", open: image::raw::open },
 ];
 
 /// Partition schemes; a GPT goes before the MBR that protects it.
 pub static SCHEMES: &[volume::Scheme] =
     &[volume::Scheme { name: "gpt", read: volume::gpt::read }, volume::Scheme { name: "mbr", read: volume::mbr::read }];
+
+/// Who keeps earlier times of a volume.
+pub static KEEPERS: &[volume::Keeper] = &[volume::Keeper { name: "vss", read: volume::vss::read }];
 
 /// File systems.
 pub static FILE_SYSTEMS: &[fs::Row] = &[
@@ -25,17 +32,41 @@ pub static FILE_SYSTEMS: &[fs::Row] = &[
 
 /// Carvers.
 pub static CARVERS: &[Carver] = &[
-    Carver { name: "jpeg", offset: 0, headers: carve::jpeg::HEADERS, measure: carve::jpeg::measure },
-    Carver { name: "png", offset: 0, headers: carve::png::HEADERS, measure: carve::png::measure },
-    Carver { name: "gif", offset: 0, headers: carve::gif::HEADERS, measure: carve::gif::measure },
-    Carver { name: "pdf", offset: 0, headers: carve::pdf::HEADERS, measure: carve::pdf::measure },
-    Carver { name: "zip", offset: 0, headers: carve::zip::HEADERS, measure: carve::zip::measure },
-    Carver { name: "sqlite", offset: 0, headers: carve::sqlite::HEADERS, measure: carve::sqlite::measure },
-    Carver { name: "gzip", offset: 0, headers: carve::gzip::HEADERS, measure: carve::gzip::measure },
-    Carver { name: "bzip2", offset: 0, headers: carve::bzip2::HEADERS, measure: carve::bzip2::measure },
-    Carver { name: "html", offset: 0, headers: carve::html::HEADERS, measure: carve::html::measure },
-    Carver { name: "eml", offset: 0, headers: carve::eml::HEADERS, measure: carve::eml::measure },
-    Carver { name: "mp4", offset: 4, headers: carve::mp4::HEADERS, measure: carve::mp4::measure },
+    Carver { name: "jpeg", offset: 0, headers: carve::jpeg::HEADERS, measure: carve::jpeg::measure, seal: Seal::None },
+    Carver { name: "png", offset: 0, headers: carve::png::HEADERS, measure: carve::png::measure, seal: Seal::Measured },
+    Carver { name: "gif", offset: 0, headers: carve::gif::HEADERS, measure: carve::gif::measure, seal: Seal::None },
+    Carver { name: "pdf", offset: 0, headers: carve::pdf::HEADERS, measure: carve::pdf::measure, seal: Seal::None },
+    Carver {
+        name: "zip",
+        offset: 0,
+        headers: carve::zip::HEADERS,
+        measure: carve::zip::measure,
+        seal: Seal::Checked(carve::zip::sealed),
+    },
+    Carver {
+        name: "sqlite",
+        offset: 0,
+        headers: carve::sqlite::HEADERS,
+        measure: carve::sqlite::measure,
+        seal: Seal::None,
+    },
+    Carver {
+        name: "gzip",
+        offset: 0,
+        headers: carve::gzip::HEADERS,
+        measure: carve::gzip::measure,
+        seal: Seal::Measured,
+    },
+    Carver {
+        name: "bzip2",
+        offset: 0,
+        headers: carve::bzip2::HEADERS,
+        measure: carve::bzip2::measure,
+        seal: Seal::Measured,
+    },
+    Carver { name: "html", offset: 0, headers: carve::html::HEADERS, measure: carve::html::measure, seal: Seal::None },
+    Carver { name: "eml", offset: 0, headers: carve::eml::HEADERS, measure: carve::eml::measure, seal: Seal::None },
+    Carver { name: "mp4", offset: 4, headers: carve::mp4::HEADERS, measure: carve::mp4::measure, seal: Seal::None },
 ];
 
 /// Extractors; markup and mail go before the text that they are, too.

@@ -6,10 +6,13 @@
 
 pub mod gpt;
 pub mod mbr;
+pub mod vss;
 
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::image::View;
+use crate::image::mapped::Mapping;
+use crate::time::Timestamp;
 
 /// A partition as a table names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,33 @@ pub struct Scheme {
     pub read: fn(View<'_>) -> Option<Table>,
 }
 
+/// A volume as it was at an earlier time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What its volume manager calls it.
+    pub name: String,
+    /// When it was made.
+    pub made: Option<Timestamp>,
+    /// Where the volume's bytes of that time stand now; none where they are not all known.
+    pub mapping: Option<Mapping>,
+    /// What is damaged.
+    pub faults: Vec<Fault>,
+}
+
+/// A row of the table of those who keep earlier times of a volume.
+pub struct Keeper {
+    /// Its name: `vss`.
+    pub name: &'static str,
+    /// Finds them, the newest first; none where it keeps none.
+    pub read: fn(View<'_>) -> Vec<Snapshot>,
+}
+
+/// The earlier times of a volume, with the name of who keeps them.
+pub fn snapshots(volume: View<'_>) -> Vec<(&'static str, Snapshot)> {
+    let kept = |keeper: &'static Keeper| (keeper.read)(volume).into_iter().map(|snapshot| (keeper.name, snapshot));
+    crate::registry::KEEPERS.iter().flat_map(kept).collect()
+}
+
 /// What a volume is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VolumeKind {
@@ -52,6 +82,20 @@ pub enum VolumeKind {
     Partition,
     /// Bytes that no partition holds, the table itself among them.
     Gap,
+    /// Another volume as it was at an earlier time.
+    Snapshot,
+}
+
+impl VolumeKind {
+    /// Its name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Partition => "partition",
+            Self::Gap => "gap",
+            Self::Snapshot => "snapshot",
+        }
+    }
 }
 
 /// A stretch of the disk with a number.
@@ -67,6 +111,8 @@ pub struct Volume {
     pub type_name: String,
     /// The table's name for it.
     pub name: String,
+    /// Of an earlier time: of which volume, and when that was.
+    pub past: Option<(u32, Option<Timestamp>)>,
 }
 
 /// The disk, divided.
@@ -89,7 +135,7 @@ pub fn divide(disk: View<'_>) -> Layout {
     let found = crate::registry::SCHEMES.iter().find_map(|scheme| Some((scheme.name, (scheme.read)(disk)?)));
     let Some((scheme, table)) = found else {
         let (kind, extent) = (VolumeKind::Whole, Extent::new(0, disk.size()));
-        let whole = Volume { number: 1, kind, extent, type_name: String::new(), name: String::new() };
+        let whole = Volume { number: 1, kind, extent, type_name: String::new(), name: String::new(), past: None };
         return Layout { sector: 512, volumes: vec![whole], ..Layout::default() };
     };
     let mut layout = Layout {
@@ -113,13 +159,13 @@ pub fn divide(disk: View<'_>) -> Layout {
             layout.faults.push(Fault::new(extent.start, scheme, what));
         }
         let (type_name, name) = (partition.kind.clone(), partition.name.clone());
-        layout.volumes.push(Volume { number, kind: VolumeKind::Partition, extent, type_name, name });
+        layout.volumes.push(Volume { number, kind: VolumeKind::Partition, extent, type_name, name, past: None });
     }
     let taken: ExtentSet = layout.volumes.iter().map(|v| v.extent).collect();
     for gap in ExtentSet::new(vec![whole]).subtract(&taken).as_slice() {
         let number = u32::try_from(layout.volumes.len()).unwrap_or(u32::MAX).saturating_add(1);
         let (kind, type_name, name) = (VolumeKind::Gap, String::new(), String::new());
-        layout.volumes.push(Volume { number, kind, extent: *gap, type_name, name });
+        layout.volumes.push(Volume { number, kind, extent: *gap, type_name, name, past: None });
     }
     layout
 }

@@ -12,11 +12,12 @@ use crate::content::{Content, Run, Stream};
 use crate::extent::{Extent, ExtentSet};
 use crate::extract::strings;
 use crate::fault::Fault;
-use crate::fs::{Anomaly, Entry, EntryKind, Recovered};
+use crate::fs::{Anomaly, Certainty, Entry, EntryKind, Recovered};
 use crate::fuel::Fuel;
 use crate::hash::{Algorithm, Hasher};
 use crate::identify::{self, Identity};
 use crate::image::View;
+use crate::plan::past::Which;
 use crate::plan::{Found, Piece, Task, Unit};
 use crate::text::Text;
 use members::Collector;
@@ -54,11 +55,14 @@ pub struct Options {
     pub profile: Profile,
     /// Which hashes are taken.
     pub hashes: Vec<Algorithm>,
+    /// What of earlier times of its volumes is listed.
+    #[serde(default)]
+    pub past: Which,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { profile: Profile::Standard, hashes: Algorithm::ALL.to_vec() }
+        Self { profile: Profile::Standard, hashes: Algorithm::ALL.to_vec(), past: Which::default() }
     }
 }
 
@@ -130,7 +134,13 @@ impl<'a> Worker<'a> {
         let Some(found) = self.volumes.get(unit.volume) else { return done };
         let number = found.volume.number;
         match &unit.task {
-            Task::Entry(entry) => self.entry(self.disk.sub(found.volume.extent), number, entry, &mut done),
+            Task::Entry(entry) => {
+                let view = self.disk.sub(found.volume.extent);
+                self.entry(view, number, entry, &mut done);
+                for name in &unit.names {
+                    self.name(view, number, name, &mut done);
+                }
+            }
             Task::Window(pieces) if self.options.profile != Profile::Triage => self.window(number, pieces, &mut done),
             Task::Window(_) => {}
             Task::Anomaly(anomaly) => {
@@ -146,9 +156,28 @@ impl<'a> Worker<'a> {
         let content = Content::new(view, &entry.stream);
         item.set_place(&content, Some(&entry.stream));
         item.set_certainty(&entry.certainty);
+        if self.options.profile != Profile::Triage {
+            confirm(&mut item, entry, &content);
+        }
         let anomaly = (!entry.impossible.is_empty()).then(|| item.anomaly(&entry.impossible.join("; ")));
         self.entry_content(view, volume, entry, item, &content, done);
         done.items.extend(anomaly);
+    }
+
+    /// Another name of the content that the unit's first item holds.
+    fn name(&self, view: View<'_>, volume: u32, entry: &Entry, done: &mut Done) {
+        let mut item = Artifact::of_entry(self.image, volume, entry);
+        let content = Content::new(view, &entry.stream);
+        item.set_place(&content, Some(&entry.stream));
+        if let Some(first) = done.items.first() {
+            item.hashes.clone_from(&first.hashes);
+            item.mime.clone_from(&first.mime);
+            item.status = first.status;
+        }
+        let head = content.prefix(identify::HEAD);
+        let identity = identify::identify(&head, content.size());
+        item.extension_mismatch = item.kind == Kind::File && identify::extension_mismatch(&identity, item.name());
+        done.items.push(item);
     }
 
     /// The content of an entry, with what lies in it and behind it.
@@ -360,6 +389,24 @@ impl<'a> Worker<'a> {
 fn is_placed(entry: &Entry) -> bool {
     let placed = entry.certainty.iter().fold(0u64, |sum, (bytes, _)| sum.saturating_add(*bytes));
     !entry.certainty.is_empty() && placed >= entry.stream.size
+}
+
+/// The most of a deleted file that is looked at to confirm its place.
+const CONFIRM: u64 = 64 << 20;
+
+/// Says of a deleted file whose content was placed by inference that its place is proven, if checksums of its format say so.
+fn confirm(item: &mut Artifact, entry: &Entry, content: &Content<'_>) {
+    let size = entry.stream.size;
+    if entry.recovered != Some(Recovered::Partial) || !is_placed(entry) || size > CONFIRM {
+        return;
+    }
+    let bytes = content.prefix(size);
+    let whole = crate::bytes::offset(bytes.len()) == size;
+    let Some(by) = guarded(|| crate::carve::confirmed(&bytes)).ok().flatten().filter(|_| whole) else { return };
+    item.recovered = Some(Recovered::Intact.name().to_owned());
+    item.extents.iter_mut().for_each(|span| span.certainty = Some(Certainty::Proven));
+    let what = format!("its place was inferred, and the checksums in it ({by}) confirm it");
+    item.note = Some(item.note.take().map_or(what.clone(), |note| format!("{note}; {what}")));
 }
 
 /// Why an entry's content is not to be read, if so.

@@ -6,7 +6,7 @@
 mod common;
 
 use common::truth::{Row, last, listing, same_content, same_path, truth};
-use common::{corpus, unpacked};
+use common::{corpus, evidence};
 use evidex::content::Content;
 use evidex::fs::{EntryKind, claims};
 use evidex::image::{Image, View, open};
@@ -23,7 +23,11 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dftt/6-fat-undel.dd", "fat"),
     ("dftt/7-ntfs-undel.dd", "ntfs"),
     ("dftt/8-jpeg-search.dd", "ntfs"),
+    ("dfvfs/ext2.E01", "ext"),
+    ("dfvfs/ext2.qcow2", "ext"),
     ("dfvfs/ext2.raw", "ext"),
+    ("dfvfs/ext2.vhd", "ext"),
+    ("dfvfs/ext2.vhdx", "ext"),
     ("dfvfs/fat12.raw", "fat"),
     ("dfvfs/gpt.raw", "ext"),
     ("dfvfs/mbr.raw", "ext"),
@@ -47,12 +51,21 @@ const TRUTHS: &[(&str, &str)] = &[
     ("msuhanov/ntfs-lastaccess.raw", "ntfs"),
     ("msuhanov/ntfs-ptrn.raw", "ntfs"),
     ("msuhanov/ntfs3.raw", "ntfs"),
+    ("nps/exfat1.E01", "exfat"),
+    ("nps/imageformat_mmls_1.E01", "ntfs"),
+    ("nps/nps-2010-emails.E01", "fat"),
     ("plaso/ext4_with_binaries.dd", "ext"),
+    ("plaso/image-split.E01", "ext"),
+    ("search/kml_samples.E01", "fat"),
     ("tsk/tsk_volume_system.raw", "ext"),
 ];
 
 /// Where our listing of deleted files differs from The Sleuth Kit's on purpose: `(image, how many more, why)`.
-const DELETED_EXTRAS: &[(&str, usize, &str)] = &[];
+const DELETED_EXTRAS: &[(&str, usize, &str)] = &[(
+    "nps/exfat1.E01",
+    2,
+    "Makefile.in in one piece, as it lay, and tsk_recover.1, whose entries lie in two clusters",
+)];
 
 /// What of the truth we do not list, on purpose: `(image, path, why)`.
 const LEFT_OUT: &[(&str, &str, &str)] = &[
@@ -60,6 +73,12 @@ const LEFT_OUT: &[(&str, &str, &str)] = &[
         "dftt/1-ext-part-test-2.dd",
         "/$OrphanFiles/SECOND-3.TXT",
         "an empty file's entry of an older file system, in the middle of a cluster: directories begin where clusters do",
+    ),
+    ("nps/exfat1.E01", "/$OrphanFiles/OrphanFile-11138", "half of the entries of /man-deleted/tsk_recover.1"),
+    (
+        "nps/exfat1.E01",
+        "/$OrphanFiles/Makefile.in",
+        "put together around a cluster that another file has now: a mixture",
     ),
     ("msuhanov/exfat_win.raw", "/$OrphanFiles/$EMPTY_VOLUME_LABEL", "a deleted label, which is no file"),
 ];
@@ -140,7 +159,7 @@ fn listings_agree_with_the_truth() {
         "image", "file systems", "live path/content", "deleted p/content", "extra", "won"
     );
     for (name, kind) in TRUTHS.iter().filter(|(_, kind)| registered(kind)) {
-        let file = unpacked(&folder, name);
+        let file = evidence(&folder, name);
         let image = open(file.path()).expect("the image opens");
         let (listed, names) = listing(image.as_ref(), &[EntryKind::File]);
         let (mut files, others) = truth(&folder.join(format!("{name}.truth.json")));
@@ -211,7 +230,7 @@ fn damaged_images_end_without_a_panic() {
         files.sort();
         for path in files {
             let name = format!("{group}/{}", path.file_stem().expect("it has a name").to_string_lossy());
-            let file = unpacked(&folder, &name);
+            let file = evidence(&folder, &name);
             let Ok(image) = open(file.path()) else { continue };
             let begun = Instant::now();
             let (count, text) = listed_in_full(image.as_ref());

@@ -9,6 +9,7 @@ use crate::bytes::{Fields, index, offset};
 use crate::fuel::{Fuel, Spent};
 use crate::identify;
 use memchr::memmem;
+use std::io::{Cursor, Read};
 
 /// What starts a file.
 pub const HEADERS: &[&[u8]] = &[b"PK\x03\x04"];
@@ -33,6 +34,22 @@ pub fn measure(bytes: &[u8], fuel: &mut Fuel) -> Result<Option<Carved>, Spent> {
         _ if members == 0 => None,
         Some(end) => Some(carved(bytes, end, true)),
         None => Some(carved(bytes, at, false)),
+    })
+}
+
+/// Whether the checksum of every member holds; not of an archive with encrypted members.
+pub fn sealed(bytes: &[u8], fuel: &mut Fuel) -> bool {
+    let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(bytes)) else { return false };
+    let mut buffer = vec![0u8; 1 << 16];
+    (0..archive.len()).all(|number| {
+        let Ok(mut member) = archive.by_index(number) else { return false };
+        loop {
+            match member.read(&mut buffer) {
+                Ok(0) => return true,
+                Ok(read) if fuel.burn(offset(read)).is_ok() => {}
+                _ => return false,
+            }
+        }
     })
 }
 

@@ -5,13 +5,16 @@
 //! it, the same on every machine, are done again.
 
 use super::{Case, CaseError, Evidence, Locked, audit};
+use crate::fault::Fault;
+use crate::fs::Anomaly;
+use crate::hash::{Algorithm, Hashes};
 use crate::image::seal::{self, Seal};
 use crate::image::{self, Image, View};
 use crate::index::{self, Checkpoint};
+use crate::pipeline::lease::Budget;
 use crate::pipeline::{self, Power, Progress};
-use crate::plan::{self, Plan};
-use crate::record::{ImageRecord, Record, SealRecord, VolumeRecord, Writer};
-use crate::volume::VolumeKind;
+use crate::plan::{self, Plan, Task, Unit};
+use crate::record::{ContainerRecord, ImageRecord, Record, SealRecord, VolumeRecord, Writer};
 use crate::work::Worker;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -127,7 +130,8 @@ fn one(
         let path = evidence.path.display();
         return Err(CaseError::Refused(format!("{path}: {what} since indexing began: index it into another case")));
     }
-    let plan = pipeline::on_workers(run.power.threads, || plan::plan(View::whole(image)))?;
+    let past = case.manifest.options.past;
+    let plan = pipeline::on_workers(run.power.threads, || plan::plan(View::whole(image), past))?;
     let first = checkpoint.units.unwrap_or(0);
     audit::note(case.dir(), "index", json!({"image": evidence.name, "units": plan.units.len(), "from": first}))?;
     let done = plan.units.iter().take(crate::bytes::index(first)).fold(0u64, |n, u| n.saturating_add(u.bytes()));
@@ -146,16 +150,18 @@ fn one(
         scribe.checkpoint.before = [checkpoint.journal.items, checkpoint.journal.faults];
     }
     let worker = Worker::new(View::whole(image), number, &plan.volumes, &plan.units, &case.manifest.options);
-    let hashes = || seal::hashes(image);
+    let hashes = || seal::hashes(image, &seal::algorithms(image));
     let (hashes, outcome) = pipeline::beside(hashes, || {
         let first = crate::bytes::index(first);
         let take = |result| scribe.take(result);
         pipeline::run(image, &worker, &plan.units, first, run.power, watch.progress(), take)
     });
     outcome?;
-    let [blake3, sha256] = hashes?;
-    let changed = broken(&seal, image, &blake3)?;
-    let record = seal_record(number, image, &plan, &scribe, blake3, sha256);
+    let hashes = hashes?;
+    let changed = broken(&seal, image, &hashes)?;
+    let contradictions = seal::contradictions(image, &hashes);
+    scribe.contradict(&worker, image.format(), plan.units.len(), &contradictions)?;
+    let record = seal_record(number, image, &plan, &scribe, hashes, contradictions);
     let checkpoint = scribe.finish(index, record.clone())?;
     watch.end();
     if let Some(evidence) = case.manifest.images.get_mut(row) {
@@ -173,9 +179,9 @@ fn one(
 }
 
 /// How the evidence changed since its seal was taken.
-fn broken(seal: &Seal, image: &dyn Image, blake3: &str) -> Result<Vec<String>, CaseError> {
+fn broken(seal: &Seal, image: &dyn Image, hashes: &Hashes) -> Result<Vec<String>, CaseError> {
     let mut broken = seal.broken();
-    if seal.needs_hash() && seal::hashes(image)?.first().is_some_and(|again| again != blake3) {
+    if seal.needs_hash() && seal::hashes(image, &[Algorithm::Blake3])?.blake3 != hashes.blake3 {
         broken.push("its BLAKE3 is no longer what it was".to_owned());
     }
     Ok(broken)
@@ -184,18 +190,15 @@ fn broken(seal: &Seal, image: &dyn Image, blake3: &str) -> Result<Vec<String>, C
 fn image_record(number: u32, image: &dyn Image, plan: &Plan) -> ImageRecord {
     let volume = |found: &plan::Found| {
         let facts = found.file_system.as_ref().map(|(_, facts)| facts);
-        let kind = match found.volume.kind {
-            VolumeKind::Whole => "whole",
-            VolumeKind::Partition => "partition",
-            VolumeKind::Gap => "gap",
-        };
         VolumeRecord {
             number: found.volume.number,
-            kind: kind.to_owned(),
+            kind: found.volume.kind.name().to_owned(),
             offset: found.volume.extent.start,
             length: found.volume.extent.len,
             type_name: found.volume.type_name.clone(),
             name: found.volume.name.clone(),
+            of: found.volume.past.map(|(of, _)| of),
+            made: found.volume.past.and_then(|(_, made)| made).map(|made| made.rfc3339()),
             file_system: facts.map(|f| f.name.clone()),
             label: facts.map(|f| f.label.clone()).unwrap_or_default(),
             id: facts.map(|f| f.id.clone()).unwrap_or_default(),
@@ -211,7 +214,18 @@ fn image_record(number: u32, image: &dyn Image, plan: &Plan) -> ImageRecord {
         sector: plan.layout.sector,
         volumes: plan.volumes.iter().map(volume).collect(),
         faults: plan.layout.faults.iter().chain(of_volumes).chain(&plan.faults).cloned().collect(),
+        container: container_record(image),
     }
+}
+
+fn container_record(image: &dyn Image) -> Option<ContainerRecord> {
+    let about = image.about();
+    (*about != image::about::NOTHING).then(|| ContainerRecord {
+        format: image.format().to_owned(),
+        hashes: about.hashes.iter().map(|s| (s.algorithm.name().to_owned(), s.hex.clone())).collect(),
+        facts: about.facts.clone(),
+        remarks: about.remarks.clone(),
+    })
 }
 
 fn seal_record(
@@ -219,19 +233,20 @@ fn seal_record(
     image: &dyn Image,
     plan: &Plan,
     scribe: &Scribe,
-    blake3: String,
-    sha256: String,
+    hashes: Hashes,
+    contradictions: Vec<String>,
 ) -> SealRecord {
     let unreadable = image.unreadable();
     let (position, [items, faults]) = (scribe.journal.position(), scribe.checkpoint.before);
     SealRecord {
         image: number,
-        blake3,
-        sha256,
+        blake3: hashes.blake3.unwrap_or_default(),
+        sha256: hashes.sha256.unwrap_or_default(),
         items: position.items.saturating_sub(items),
         faults: position.faults.saturating_sub(faults),
         bytes: plan.space(&unreadable),
         unreadable: unreadable.iter().map(|e| [e.start, e.len]).collect(),
+        contradictions,
     }
 }
 
@@ -270,6 +285,23 @@ impl Scribe {
         if self.since >= self.every {
             self.since = 0;
             self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Writes an item for each contradiction that shows when everything was read, behind all units.
+    fn contradict(
+        &mut self,
+        worker: &Worker<'_>,
+        by: &str,
+        units: usize,
+        contradictions: &[String],
+    ) -> Result<(), CaseError> {
+        for (unit, what) in (units..).zip(contradictions) {
+            let anomaly = Anomaly { sign: Fault::new(0, by, what), extents: Vec::new() };
+            let task = Task::Anomaly(Box::new(anomaly));
+            let done = worker.run(&Unit { volume: 0, start: 0, task, names: Vec::new() });
+            self.take(pipeline::Result { unit, done, bytes: 0, lease: Budget::new(0).lease(0) })?;
         }
         Ok(())
     }

@@ -5,8 +5,9 @@ use crate::carve::Scan;
 use crate::case::Locked;
 use crate::case::ingest::{self, Run, Watch};
 use crate::hash::Algorithm;
-use crate::image::{self, Image, View, seal};
+use crate::image::{self, Image, View, ahead, seal};
 use crate::pipeline::{Power, Progress, sweep};
+use crate::plan::past::Which;
 use crate::plan::{self, Plan, Task, Unit};
 use crate::work::{Options, Profile, Worker};
 use anyhow::Result;
@@ -85,7 +86,7 @@ fn stages(image: &dyn Image, samples: &mut Vec<Sample>) -> Result<()> {
     let disk = View::whole(image);
     samples.push(timed("map", || {
         let mut sum = 0u64;
-        seal::each_part(image, 64 << 20, |bytes| {
+        ahead::each_part(image, 64 << 20, |bytes| {
             let words = bytes.chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default()));
             sum = words.fold(sum, u64::wrapping_add);
         })?;
@@ -93,12 +94,12 @@ fn stages(image: &dyn Image, samples: &mut Vec<Sample>) -> Result<()> {
         Ok(image.size())
     })?);
     samples.push(timed("hash", || {
-        super::hash::hash(image, &Algorithm::ALL)?;
+        seal::hashes(image, &Algorithm::ALL)?;
         Ok(image.size())
     })?);
     let mut planned = None;
     samples.push(timed("list", || {
-        planned = Some(plan::plan(disk));
+        planned = Some(plan::plan(disk, Which::default()));
         Ok(image.size())
     })?);
     let Some(plan) = planned else { return Ok(()) };
@@ -120,7 +121,7 @@ fn stages(image: &dyn Image, samples: &mut Vec<Sample>) -> Result<()> {
 /// Reads text and members out of all files, without hashing and without an index.
 fn extract(disk: View<'_>, plan: &Plan) -> u64 {
     use rayon::prelude::*;
-    let options = Options { profile: Profile::Standard, hashes: Vec::new() };
+    let options = Options { hashes: Vec::new(), ..Options::default() };
     let worker = Worker::new(disk, 0, &plan.volumes, &plan.units, &options);
     let files: Vec<&Unit> = plan.units.iter().filter(|u| matches!(u.task, Task::Entry(_))).collect();
     files

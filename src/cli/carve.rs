@@ -8,6 +8,7 @@ use crate::hash::{Algorithm, Hasher};
 use crate::image::{self, View};
 use crate::pipeline;
 use crate::pipeline::sweep::{self, Found};
+use crate::plan::past::Which;
 use crate::plan::{self, Task};
 use crate::search::bound::number;
 use anyhow::{Context, Result, bail};
@@ -95,7 +96,7 @@ fn stretches(disk: View<'_>, args: &CarveArgs) -> Result<Vec<Extent>> {
     let all = if args.whole {
         ExtentSet::new(vec![Extent::new(0, disk.size())])
     } else {
-        let units = pipeline::on_workers(cores(), || plan::plan(disk))?.units;
+        let units = pipeline::on_workers(cores(), || plan::plan(disk, Which::None))?.units;
         let pieces = units.into_iter().filter_map(|unit| match unit.task {
             Task::Window(pieces) => Some(pieces),
             Task::Entry(_) | Task::Anomaly(_) => None,

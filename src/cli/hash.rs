@@ -1,14 +1,13 @@
 //! `evidex hash`: the evidence bytes, hashed.
 
 use super::{Common, index, output};
-use crate::hash::{Algorithm, Hasher, Hashes};
-use crate::image::{self, Image, ImageError, seal};
+use crate::extent::Extent;
+use crate::image::{self, seal};
 use anyhow::Result;
 use clap::Args;
-use rayon::prelude::*;
 use serde_json::json;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -23,15 +22,20 @@ pub(super) struct HashArgs {
 pub(super) fn run(args: &HashArgs, common: &Common) -> Result<ExitCode> {
     let algorithms = index::algorithms(&args.algo)?;
     let image = image::open(&args.image)?;
-    let hashes = hash(image.as_ref(), &algorithms)?;
+    let image = image.as_ref();
+    let hashes = seal::hashes(image, &algorithms)?;
+    let (against, unreadable) = (seal::contradictions(image, &hashes), image.unreadable());
+    complain(&args.image, &against, &unreadable);
+    let holds = super::found(against.is_empty() && unreadable.is_empty());
     let mut out = std::io::stdout().lock();
     if common.json {
         output::json(
             &mut out,
             &json!({"image": args.image, "size": image.size(), "blake3": hashes.blake3,
-            "sha256": hashes.sha256, "sha1": hashes.sha1, "md5": hashes.md5}),
+            "sha256": hashes.sha256, "sha1": hashes.sha1, "md5": hashes.md5,
+            "unreadable": output::ranges(&unreadable), "contradictions": against}),
         )?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(holds);
     }
     for algorithm in algorithms {
         let name = args.image.display().to_string();
@@ -43,24 +47,28 @@ pub(super) fn run(args: &HashArgs, common: &Common) -> Result<ExitCode> {
             crate::text::printable(&name)
         )?;
     }
-    Ok(ExitCode::SUCCESS)
+    for stored in &image.about().hashes {
+        let verdict = match hashes.get(stored.algorithm) {
+            None => "not checked: name it in --algo",
+            Some(taken) if taken == stored.hex => "holds",
+            Some(_) => "DOES NOT HOLD",
+        };
+        writeln!(out, "{:<6} {}  carried by the container: {verdict}", stored.algorithm.name(), stored.hex)?;
+    }
+    Ok(holds)
 }
 
-/// BLAKE3 on all cores; the others, which are chains, each on one.
-pub(super) fn hash(image: &dyn Image, algorithms: &[Algorithm]) -> Result<Hashes, ImageError> {
-    let one = |algorithm: &Algorithm| -> Result<Hashes, ImageError> {
-        if *algorithm == Algorithm::Blake3 {
-            return Ok(Hashes { blake3: Some(seal::blake3(image)?), ..Hashes::default() });
-        }
-        let mut hasher = Hasher::new(&[*algorithm]);
-        seal::each_part(image, 4 << 20, |bytes| hasher.update(bytes))?;
-        Ok(hasher.finish())
-    };
-    let all: Vec<Hashes> = algorithms.par_iter().map(one).collect::<Result<_, _>>()?;
-    Ok(all.into_iter().fold(Hashes::default(), |sum, h| Hashes {
-        md5: sum.md5.or(h.md5),
-        sha1: sum.sha1.or(h.sha1),
-        sha256: sum.sha256.or(h.sha256),
-        blake3: sum.blake3.or(h.blake3),
-    }))
+/// Says aloud what does not hold: these hashes are not those of the evidence as it was acquired.
+fn complain(path: &Path, against: &[String], unreadable: &[Extent]) {
+    let name = path.display().to_string();
+    for what in against {
+        eprintln!("evidex: {}", crate::text::printable(&format!("{name}: {what}")));
+    }
+    if let (Some(first), lost) = (unreadable.first(), unreadable.iter().fold(0u64, |n, e| n.saturating_add(e.len)))
+        && lost > 0
+    {
+        let what =
+            format!("{name}: {lost} bytes, the first at byte {}, could not be read and count as zeros", first.start);
+        eprintln!("evidex: {}", crate::text::printable(&what));
+    }
 }

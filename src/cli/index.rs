@@ -1,9 +1,11 @@
 //! `evidex index`: images, or folders of files, into a case.
 
+use super::info::SnapshotsArg;
 use super::progress::Bar;
 use super::{Common, output};
 use crate::case::ingest::{self, Run};
 use crate::case::{Case, Locked};
+use crate::extent::Extent;
 use crate::hash::Algorithm;
 use crate::image;
 use crate::pipeline::{self, Power};
@@ -51,6 +53,9 @@ pub(super) struct IndexArgs {
     /// Memory for work in flight, in MiB
     #[arg(long, default_value_t = 128, value_name = "MIB")]
     memory: u64,
+    /// What volumes held at the times of their snapshots: what changed since, each version once; all of it; or nothing
+    #[arg(long, value_enum, default_value = "changed")]
+    snapshots: SnapshotsArg,
     /// Make progress permanent after so many MiB of evidence
     #[arg(long, default_value_t = 2048, value_name = "MIB")]
     checkpoint: u64,
@@ -62,7 +67,8 @@ pub(super) fn run(args: &IndexArgs, common: &Common) -> Result<ExitCode> {
     }
     let mut names = args.name.iter().cloned();
     let images: Vec<(PathBuf, Option<String>)> = args.images.iter().map(|i| (i.clone(), names.next())).collect();
-    let options = Options { profile: profile(args.profile), hashes: algorithms(&args.hash)? };
+    let options =
+        Options { profile: profile(args.profile), hashes: algorithms(&args.hash)?, past: args.snapshots.which() };
     let dir = args.case.clone().unwrap_or_else(|| default_case(&args.images));
     refuse_inside(&dir, &args.images)?;
     // What cannot be opened leaves no case behind.
@@ -144,9 +150,9 @@ pub(super) fn summary(case: &Case, dir: &Path, seconds: f64, holds: bool) -> Val
         .iter()
         .filter_map(|e| Some((e, e.done.as_ref()?)))
         .map(|(e, done)| {
-            let range = |r: &[u64; 2]| json!({"offset": r[0], "length": r[1]});
+            let unreadable: Vec<Extent> = done.unreadable.iter().map(|[at, len]| Extent::new(*at, *len)).collect();
             json!({"name": e.name, "size": e.seal.size, "blake3": done.blake3, "sha256": done.sha256,
-               "unreadable": done.unreadable.iter().map(range).collect::<Vec<_>>()})
+               "unreadable": output::ranges(&unreadable), "contradictions": done.contradictions})
         })
         .collect();
     let end = case.manifest.end;
@@ -185,6 +191,11 @@ pub(super) fn peak_memory() -> u64 {
 
 fn report(case: &Case, dir: &Path, start: Instant, worked: bool, common: &Common) -> Result<()> {
     let seconds = start.elapsed().as_secs_f64();
+    for (evidence, done) in case.manifest.images.iter().filter_map(|e| Some((e, e.done.as_ref()?))) {
+        for what in &done.contradictions {
+            eprintln!("evidex: {}", crate::text::printable(&format!("{}: {what}", evidence.name)));
+        }
+    }
     let mut out = std::io::stdout().lock();
     if common.json {
         return Ok(output::json(&mut out, &summary(case, dir, seconds, true))?);

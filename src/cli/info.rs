@@ -5,13 +5,15 @@ use super::{Common, output};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::{self, Entry, Facts};
+use crate::image::about::About;
 use crate::image::{self, View};
 use crate::pipeline;
 use crate::plan;
+use crate::plan::past::{self, Past, Seen, Which};
 use crate::text::{Decimal, printable};
 use crate::volume::{self, Volume, VolumeKind};
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -25,6 +27,30 @@ pub(super) struct InfoArgs {
     /// List all entries of its file systems, with their places
     #[arg(long)]
     list: bool,
+    /// With --list, what volumes held at the times of their snapshots
+    #[arg(long, value_enum, default_value = "changed")]
+    snapshots: SnapshotsArg,
+}
+
+/// What of the earlier times of a volume is listed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum SnapshotsArg {
+    /// What changed since, each version once
+    Changed,
+    /// All that was there
+    All,
+    /// Nothing
+    None,
+}
+
+impl SnapshotsArg {
+    pub(super) const fn which(self) -> Which {
+        match self {
+            Self::Changed => Which::Changed,
+            Self::All => Which::All,
+            Self::None => Which::None,
+        }
+    }
 }
 
 /// A volume and what was found in it.
@@ -38,25 +64,30 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let image = image::open(&args.image)?;
     let disk = View::whole(image.as_ref());
     if args.list {
-        return pipeline::on_workers(cores(), || list(disk, common))?;
+        return pipeline::on_workers(cores(), || list(disk, args.snapshots.which(), common))?;
     }
     let layout = volume::divide(disk);
-    let rows: Vec<Row> = layout.volumes.iter().map(|v| look(disk, v)).collect();
+    let pasts = past::find(disk, &layout);
+    let mut rows: Vec<Row> = layout.volumes.iter().map(|v| look(disk, v)).collect();
+    rows.extend(pasts.iter().map(|past| Row { volume: past.volume.clone(), facts: None, remarks: Vec::new() }));
     let mut faults: Vec<&Fault> = layout.faults.iter().collect();
     let facts = || rows.iter().filter_map(|r| r.facts.as_ref());
     faults.extend(facts().flat_map(|f| &f.faults));
+    faults.extend(pasts.iter().flat_map(Past::faults));
     let anomalies: Vec<&Fault> = facts().flat_map(|f| f.anomalies.iter().map(|a| &a.sign)).collect();
     let mut out = std::io::stdout().lock();
     if common.json {
         let volumes: Vec<Value> = rows.iter().map(as_json).collect();
         let object = json!({"image": args.image, "format": image.format(), "size": image.size(), "scheme": layout.scheme,
-                            "sector": layout.sector, "volumes": volumes, "faults": faults, "anomalies": anomalies});
+                            "sector": layout.sector, "volumes": volumes, "faults": faults, "anomalies": anomalies,
+                            "container": about_json(image.about())});
         output::json(&mut out, &object)?;
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(out, "{}", printable(&args.image.display().to_string()))?;
     let table = layout.scheme.map_or("no partition table", |s| s);
     writeln!(out, "{}, {} bytes, {table}, sectors of {} bytes", image.format(), image.size(), layout.sector)?;
+    print_about(image.about(), &mut out)?;
     for row in &rows {
         print(row, &mut out)?;
     }
@@ -70,25 +101,66 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
 }
 
 /// A line an entry: volume, `-` for what is deleted, metadata address, size, path, and where the content lies.
-fn list(disk: View<'_>, common: &Common) -> Result<ExitCode> {
+fn list(disk: View<'_>, which: Which, common: &Common) -> Result<ExitCode> {
     let mut out = std::io::stdout();
-    for volume in volume::divide(disk).volumes.iter().filter(|v| v.kind != VolumeKind::Gap) {
+    let layout = volume::divide(disk);
+    let pasts = if which == Which::None { Vec::new() } else { past::find(disk, &layout) };
+    for (row, volume) in layout.volumes.iter().enumerate().filter(|(_, v)| v.kind != VolumeKind::Gap) {
         let view = disk.sub(volume.extent);
         let Some(file_system) = fs::claims(view).into_iter().find_map(|(row, _)| (row.open)(view).ok()) else {
             continue;
         };
-        let mut written = Ok(());
-        fs::list(file_system.as_ref(), &mut |batch| {
+        let pasts: Vec<&Past> = pasts.iter().filter(|past| past.row == row).collect();
+        let (mut written, mut seen) = (Ok(()), Seen::default());
+        let mut write = |number: u32, batch: &[Listed]| {
             for entries in batch.chunks(BATCH) {
                 if written.is_ok() {
-                    written = list_batch(&mut out, common.json, volume.number, view, entries);
+                    written = list_batch(&mut out, common.json, number, view, entries);
                 }
             }
+        };
+        fs::list(file_system.as_ref(), &mut |batch| {
+            if !pasts.is_empty() {
+                batch.iter().flatten().for_each(|entry| seen.take(entry));
+            }
+            write(volume.number, &batch);
         });
+        for past in pasts {
+            past.list(disk, which, &mut seen, &mut |batch| write(past.volume.number, &batch));
+        }
         written?;
     }
     Ok(ExitCode::SUCCESS)
 }
+
+fn about_json(about: &About) -> Value {
+    let hashes: Vec<Value> = about.hashes.iter().map(|s| json!({"algorithm": s.algorithm, "hash": s.hex})).collect();
+    let facts: Vec<Value> = about.facts.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    json!({"hashes": hashes, "facts": facts, "faults": about.faults, "remarks": about.remarks})
+}
+
+fn print_about(about: &About, out: &mut impl Write) -> std::io::Result<()> {
+    for (name, value) in &about.facts {
+        writeln!(out, "{:<20} {}", printable(name), printable(value))?;
+    }
+    for stored in &about.hashes {
+        writeln!(
+            out,
+            "{:<20} {}, as the container says; `evidex hash` checks it",
+            stored.algorithm.name(),
+            stored.hex
+        )?;
+    }
+    for what in &about.faults {
+        writeln!(out, "the container is damaged: {}", printable(what))?;
+    }
+    for what in &about.remarks {
+        writeln!(out, "the container: {}", printable(what))?;
+    }
+    Ok(())
+}
+
+type Listed = std::result::Result<Entry, Fault>;
 
 /// Entries whose lines are made before they are written, and those that one thread makes at a time.
 const BATCH: usize = 1 << 14;
@@ -100,9 +172,9 @@ fn list_batch(
     as_json: bool,
     volume: u32,
     view: View<'_>,
-    entries: &[std::result::Result<Entry, Fault>],
+    entries: &[Listed],
 ) -> std::io::Result<()> {
-    let lines = |entries: &[std::result::Result<Entry, Fault>]| {
+    let lines = |entries: &[Listed]| {
         let mut lines = Vec::with_capacity(PIECE << 7);
         let entries = entries.iter().flatten();
         let mut lines_of = |entry| list_entry(&mut lines, as_json, volume, view, entry);
@@ -162,22 +234,15 @@ fn look(disk: View<'_>, volume: &Volume) -> Row {
     row
 }
 
-const fn kind_name(kind: VolumeKind) -> &'static str {
-    match kind {
-        VolumeKind::Whole => "whole",
-        VolumeKind::Partition => "partition",
-        VolumeKind::Gap => "gap",
-    }
-}
-
 fn as_json(row: &Row) -> Value {
     let v = &row.volume;
     let fs = row
         .facts
         .as_ref()
         .map(|f| json!({"name": f.name, "label": f.label, "id": f.id, "cluster": f.cluster, "size": f.size}));
-    json!({"number": v.number, "kind": kind_name(v.kind), "offset": v.extent.start, "length": v.extent.len,
-           "type": v.type_name, "name": v.name, "file_system": fs, "remarks": row.remarks})
+    json!({"number": v.number, "kind": v.kind.name(), "offset": v.extent.start, "length": v.extent.len,
+           "type": v.type_name, "name": v.name, "of": v.past.map(|(of, _)| of),
+           "made": v.past.and_then(|(_, made)| made).map(|made| made.rfc3339()), "file_system": fs, "remarks": row.remarks})
 }
 
 fn print(row: &Row, out: &mut impl Write) -> std::io::Result<()> {
@@ -188,9 +253,13 @@ fn print(row: &Row, out: &mut impl Write) -> std::io::Result<()> {
             format!("{}{label} {}, clusters of {} bytes", f.name, f.id, f.cluster)
         }
         (None, VolumeKind::Gap) => "in no partition".to_owned(),
+        (None, VolumeKind::Snapshot) => {
+            let (of, made) = v.past.unwrap_or_default();
+            format!("vol{of} as of {}", made.map_or("an unknown time".to_owned(), |made| made.rfc3339()))
+        }
         (None, _) => "no file system that is read".to_owned(),
     };
-    let (number, kind) = (v.number, kind_name(v.kind));
+    let (number, kind) = (v.number, v.kind.name());
     let line = format!("vol{number:<3} {kind:<9} {:>15} {:>15}  {what}", v.extent.start, v.extent.len);
     writeln!(out, "{}", printable(&line))?;
     for text in [&v.type_name, &v.name].into_iter().filter(|t| !t.is_empty()) {

@@ -2,6 +2,7 @@
 
 use super::Common;
 use crate::artifact::{Artifact, Kind, Span};
+use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::locator::Locator;
 use crate::text::printable;
@@ -165,6 +166,11 @@ pub(super) fn line(item: &Artifact, style: Style) -> String {
 pub(super) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
     out.write_all(b"\n")
+}
+
+/// Extents as JSON.
+pub(super) fn ranges(extents: &[Extent]) -> Vec<serde_json::Value> {
+    extents.iter().map(|e| serde_json::json!({"offset": e.start, "length": e.len})).collect()
 }
 
 /// Bytes for people.

@@ -24,7 +24,6 @@ mod slack;
 mod times;
 mod tree;
 mod usn;
-mod vss;
 
 use super::{Batch, Claim, Facts, FileSystem, Opened};
 use crate::bytes::utf16_le;

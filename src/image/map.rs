@@ -111,6 +111,11 @@ impl Drop for Map {
     }
 }
 
+/// True where any page of any map could not be read so far.
+pub fn any_failed() -> bool {
+    FAILED_USED.load(Ordering::Acquire) > 0
+}
+
 /// The size of a file or of a block device.
 ///
 /// # Errors

@@ -3,22 +3,17 @@
 //! The segments are mapped one by one; offsets run through them. A gap in the numbering is an error that names the
 //! missing segment: an image with a hole in it is not passed off as whole.
 
-use super::map::{Map, size_of};
-use super::{Image, ImageError, Taken};
-use crate::bytes::index;
+use super::about::About;
+use super::chunks::{Chunks, Files, Piece, Place, Table};
+use super::file::{Source, unfit};
+use super::{ImageError, Taken};
 use crate::extent::Extent;
-use std::borrow::Cow;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-struct Segment {
-    start: u64,
-    path: PathBuf,
-    map: Map,
-}
-
+/// Segments, one behind the other.
 struct Raw {
-    segments: Vec<Segment>,
+    /// Where each begins.
+    starts: Vec<u64>,
     size: u64,
 }
 
@@ -27,81 +22,86 @@ struct Raw {
 /// # Errors
 /// Where a segment is missing, empty or cannot be read.
 pub fn open(path: &Path) -> Taken {
-    let meta = std::fs::metadata(path).map_err(|source| io_error(path, source))?;
+    let meta = std::fs::metadata(path).map_err(|source| super::file::io_error(path, source))?;
     if meta.is_dir() {
         return Ok(None);
     }
-    let mut segments = Vec::new();
-    let mut size = 0u64;
+    let mut files = Vec::new();
     for path in segment_paths(path)? {
-        let file = File::open(&path).map_err(|source| io_error(&path, source))?;
-        let len = size_of(&file).map_err(|source| io_error(&path, source))?;
-        if len == 0 {
-            return Err(unfit(&path, "is empty".to_owned(), "check how the image was made or copied"));
-        }
-        let map = Map::new(file, len).map_err(|source| io_error(&path, source))?;
-        if let Some(name) = container(map.bytes()).filter(|_| segments.is_empty()) {
+        let source = Source::open(&path)?;
+        if let Some(name) = container(source.bytes()).filter(|_| files.is_empty()) {
             let hint =
                 "this version reads raw images: convert it (ewfexport, qemu-img convert -O raw), or choose another";
             return Err(unfit(&path, format!("is a container of the kind {name}, not a raw image"), hint));
         }
-        segments.push(Segment { start: size, path, map });
-        size = size.saturating_add(len);
+        files.push(source);
     }
-    Ok(Some(Box::new(Raw { segments, size })))
+    let mut about = About::default();
+    if let Some(extension) = promised(path) {
+        let what = format!("its name ends in .{extension}, but it is not like such a container");
+        about.fault(format!("{what}: its bytes are taken as those of the disk"));
+    }
+    Ok(Some(Box::new(joined(files, about))))
 }
 
-impl Image for Raw {
+/// One file as it is, whatever it begins with: for an image that says of what it is based on that it is raw.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn plain(path: &Path) -> Result<Box<dyn super::Image>, ImageError> {
+    Ok(Box::new(joined(vec![Source::open(path)?], About::default())))
+}
+
+/// The extension of a container that `path` has: of one whose first bytes are damaged that is all that is left.
+fn promised(path: &Path) -> Option<&str> {
+    const CONTAINERS: [&str; 14] =
+        ["e01", "ex01", "s01", "l01", "lx01", "qcow", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "aff", "aff4", "dmg"];
+    let extension = path.extension()?.to_str()?;
+    CONTAINERS.iter().any(|known| extension.eq_ignore_ascii_case(known)).then_some(extension)
+}
+
+/// Files, read as one.
+fn joined(files: Vec<Source>, about: About) -> Chunks<Raw> {
+    let (mut starts, mut size) = (Vec::new(), 0u64);
+    for file in &files {
+        starts.push(size);
+        size = size.saturating_add(file.size());
+    }
+    Chunks::new(Raw { starts, size }, Files::new(files), None, about)
+}
+
+impl Table for Raw {
     fn format(&self) -> &'static str {
-        if self.segments.len() > 1 { "split raw" } else { "raw" }
+        if self.starts.len() > 1 { "split raw" } else { "raw" }
     }
 
     fn size(&self) -> u64 {
         self.size
     }
 
-    fn part(&self, extent: Extent) -> Result<Cow<'_, [u8]>, ImageError> {
-        let outside = ImageError::Outside { at: extent.start, len: extent.len, size: self.size };
-        if extent.start.checked_add(extent.len).is_none_or(|end| end > self.size) {
-            return Err(outside);
-        }
-        let behind = self.segments.partition_point(|s| s.start <= extent.start);
-        let Some(segment) = behind.checked_sub(1).and_then(|i| self.segments.get(i)) else {
-            return Err(outside);
-        };
-        let from = index(extent.start.saturating_sub(segment.start));
-        let bytes = segment.map.bytes();
-        let to = bytes.len().min(from.saturating_add(index(extent.len)));
-        bytes.get(from..to).map(Cow::Borrowed).ok_or(outside)
+    fn grain(&self) -> u64 {
+        1
     }
 
-    fn unreadable(&self) -> Vec<Extent> {
-        let shifted =
-            |s: &Segment| -> Vec<Extent> { s.map.unreadable().as_slice().iter().map(|e| e.shifted(s.start)).collect() };
-        self.segments.iter().flat_map(shifted).collect()
+    fn piece(&self, _files: &Files, at: u64) -> Piece {
+        let next = self.starts.partition_point(|start| *start <= at);
+        let file = next.saturating_sub(1);
+        let start = self.starts.get(file).copied().unwrap_or(0);
+        let end = self.starts.get(next).copied().unwrap_or(self.size);
+        Piece::new(Extent::between(start, end), Place::Stored { file, at: 0, summed: 0 })
     }
 
-    fn release(&self) {
-        self.segments.iter().for_each(|s| s.map.release());
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        self.segments.iter().map(|s| s.path.clone()).collect()
+    fn packed(&self) -> bool {
+        false
     }
 }
 
 /// The container that a file is by its first bytes: read as raw it would be an image without a single file.
 fn container(bytes: &[u8]) -> Option<&'static str> {
-    let kinds: [(&[u8], &str); 10] = [
-        (b"EVF\x09\x0d\x0a\xff\x00", "EWF (E01)"),
-        (b"LVF\x09\x0d\x0a\xff\x00", "EWF (L01)"),
-        (b"EVF2\x0d\x0a\x81\x00", "EWF2 (Ex01)"),
+    let kinds: [(&[u8], &str); 4] = [
         (b"AFF10\x0d\x0a\x00", "AFF"),
-        (b"QFI\xfb", "QCOW"),
         (b"KDMV", "VMDK"),
         (b"# Disk DescriptorFile", "VMDK"),
-        (b"vhdxfile", "VHDX"),
-        (b"conectix", "VHD"),
         (b"<<< Oracle VM VirtualBox Disk Image >>>", "VDI"),
     ];
     kinds.into_iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| name)
@@ -113,7 +113,7 @@ fn segment_paths(first: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let Some(ext) = first.extension().and_then(|e| e.to_str()) else { return single() };
     if !matches!(ext, "000" | "001" | "0000" | "0001" | "00001" | "aa" | "aaa") {
         return match missing_first(first, ext) {
-            Some(hint) => Err(unfit(first, "is not the first segment of its set".to_owned(), hint)),
+            Some(hint) => Err(unfit(first, "is not the first segment of its set", hint)),
             None => single(),
         };
     }
@@ -124,7 +124,7 @@ fn segment_paths(first: &Path) -> Result<Vec<PathBuf>, ImageError> {
         if !path.exists() {
             let beyond = successor(&next).map(|n| first.with_extension(n));
             if beyond.is_some_and(|p| p.exists()) {
-                let what = "this segment is missing, a later one is there".to_owned();
+                let what = "this segment is missing, a later one is there";
                 return Err(unfit(&path, what, "put all segments into one folder"));
             }
             break;
@@ -160,31 +160,17 @@ fn successor(ext: &str) -> Option<String> {
     None
 }
 
-fn io_error(path: &Path, source: std::io::Error) -> ImageError {
-    let hint = match source.kind() {
-        std::io::ErrorKind::NotFound => "check the path",
-        std::io::ErrorKind::PermissionDenied => "ask for the right to read it",
-        _ => "check that the medium can be read",
-    };
-    ImageError::Io { path: path.to_owned(), source, hint }
-}
-
-fn unfit(path: &Path, what: String, hint: &'static str) -> ImageError {
-    ImageError::Unfit { path: path.to_owned(), what, hint }
-}
-
 /// An image of these bytes, for the tests of parsers.
 ///
 /// # Errors
 /// Where no temporary file can be made.
 #[cfg(test)]
-pub fn of_bytes(bytes: &[u8]) -> Result<Box<dyn Image>, ImageError> {
+pub fn of_bytes(bytes: &[u8]) -> Result<Box<dyn super::Image>, ImageError> {
     let path = std::env::temp_dir();
-    let file = tempfile::tempfile().map_err(|source| io_error(&path, source))?;
-    std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0).map_err(|source| io_error(&path, source))?;
-    let size = bytes.len() as u64;
-    let map = Map::new(file, size).map_err(|source| io_error(&path, source))?;
-    Ok(Box::new(Raw { segments: vec![Segment { start: 0, path, map }], size }))
+    let io = |source| super::file::io_error(&path, source);
+    let file = tempfile::tempfile().map_err(io)?;
+    std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0).map_err(io)?;
+    Ok(Box::new(joined(vec![Source::of(file, &path, bytes.len() as u64)?], About::default())))
 }
 
 #[cfg(test)]

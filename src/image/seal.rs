@@ -4,8 +4,9 @@
 //! were. A block device keeps no such times, so its BLAKE3 stands in for them and is taken again at the end.
 
 use super::Image;
-use crate::extent::Extent;
-use crate::hash::Algorithm;
+use super::about::Stored;
+use super::ahead::each_part;
+use crate::hash::{Algorithm, Hasher, Hashes};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -96,52 +97,55 @@ fn difference(was: &SealedFile, is: &SealedFile) -> Option<String> {
     (was.device != is.device).then(|| format!("{path}: it was a device and is a file, or the other way round"))
 }
 
-/// Mapped pages are given back after so many bytes were hashed.
-const RELEASE_EVERY: usize = 64 << 20;
+/// How much is hashed before its pages are given back.
+const STEP: u64 = 64 << 20;
 
-/// BLAKE3 and SHA-256 of the whole evidence in one pass.
+/// What is always taken of evidence, and the algorithms of the hashes that its container carries.
+pub fn algorithms(image: &dyn Image) -> Vec<Algorithm> {
+    let stored = image.about().hashes.iter().map(|stored| stored.algorithm);
+    let mut all: Vec<Algorithm> = [Algorithm::Blake3, Algorithm::Sha256].into_iter().chain(stored).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Hashes of the whole evidence in one pass: BLAKE3 on all threads of the pool, the others, which are chains, beside
+/// each other.
 ///
 /// # Errors
 /// Where the image cannot be read.
-pub fn hashes(image: &dyn Image) -> Result<[String; 2], super::ImageError> {
-    let mut hasher = crate::hash::Hasher::new(&[Algorithm::Blake3, Algorithm::Sha256]);
-    let mut held = 0usize;
-    each_part(image, 4 << 20, |bytes| {
-        hasher.update(bytes);
-        held = held.saturating_add(bytes.len());
-        if held > RELEASE_EVERY {
+pub fn hashes(image: &dyn Image, algorithms: &[Algorithm]) -> Result<Hashes, super::ImageError> {
+    let mut tree = algorithms.contains(&Algorithm::Blake3).then(blake3::Hasher::new);
+    // The slowest first, so that nobody waits for it alone.
+    let chains = Algorithm::ALL.iter().rev().filter(|a| **a != Algorithm::Blake3 && algorithms.contains(a));
+    let mut chains: Vec<Hasher> = chains.map(|a| Hasher::new(&[*a])).collect();
+    let mut held = 0u64;
+    each_part(image, STEP, |bytes| {
+        rayon::scope(|scope| {
+            chains.iter_mut().for_each(|chain| scope.spawn(|_| chain.update(bytes)));
+            tree.iter_mut().for_each(|tree| {
+                tree.update_rayon(bytes);
+            });
+        });
+        held = held.saturating_add(bytes.len() as u64);
+        if held >= STEP {
             held = 0;
             image.release();
         }
     })?;
-    let hashes = hasher.finish();
-    Ok([hashes.blake3.unwrap_or_default(), hashes.sha256.unwrap_or_default()])
+    let taken = Hashes { blake3: tree.map(|t| t.finalize().to_hex().to_string()), ..Hashes::default() };
+    Ok(chains.into_iter().map(Hasher::finish).fold(taken, Hashes::or))
 }
 
-/// BLAKE3 alone, on all threads of the pool.
-///
-/// # Errors
-/// Where the image cannot be read.
-pub fn blake3(image: &dyn Image) -> Result<String, super::ImageError> {
-    let mut hasher = blake3::Hasher::new();
-    // Large pieces keep all cores busy; giving the pages back after each bounds what is held.
-    each_part(image, 256 << 20, |bytes| {
-        hasher.update_rayon(bytes);
-        image.release();
-    })?;
-    Ok(hasher.finalize().to_hex().to_string())
-}
-
-/// Calls `take` with all bytes of the evidence, in order, `step` at a time or less.
-///
-/// # Errors
-/// Where the image cannot be read.
-pub fn each_part(image: &dyn Image, step: u64, mut take: impl FnMut(&[u8])) -> Result<(), super::ImageError> {
-    let mut at = 0u64;
-    while at < image.size() {
-        let part = image.part(Extent::new(at, step.min(image.size().saturating_sub(at))))?;
-        take(&part);
-        at = at.saturating_add(part.len() as u64);
-    }
-    Ok(())
+/// Where the hashes that the container carries are not those of what it holds, a sentence each.
+pub fn contradictions(image: &dyn Image, taken: &Hashes) -> Vec<String> {
+    let lost = image.unreadable().iter().fold(0u64, |n, e| n.saturating_add(e.len));
+    let why = if lost > 0 { format!(", of which {lost} bytes could not be read") } else { String::new() };
+    let differs = |stored: &Stored| {
+        let (name, is) = (stored.algorithm.name().to_uppercase(), taken.get(stored.algorithm)?);
+        (is != stored.hex).then(|| {
+            format!("the {name} that the container carries is {}, that of its content{why} is {is}", stored.hex)
+        })
+    };
+    image.about().hashes.iter().filter_map(differs).collect()
 }

@@ -5,7 +5,7 @@
 //! Checked against `mmls` of The Sleuth Kit 4.11.1 and against `sgdisk`.
 
 use super::{Partition, Table};
-use crate::bytes::{Fields, index, utf16_le};
+use crate::bytes::{Fields, guid, index, utf16_le};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::View;
@@ -116,18 +116,8 @@ fn without_checksum(header: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// The GUID in the specification's mixed-endian spelling.
-pub fn guid(bytes: &[u8; 16]) -> String {
-    let [a, b, c, d, e, f, g, h, tail @ ..] = bytes;
-    let first = u32::from_le_bytes([*a, *b, *c, *d]);
-    let (second, third) = (u16::from_le_bytes([*e, *f]), u16::from_le_bytes([*g, *h]));
-    let [i, j, node @ ..] = tail;
-    let node: String = node.iter().map(|b| format!("{b:02X}")).collect();
-    format!("{first:08X}-{second:04X}-{third:04X}-{i:02X}{j:02X}-{node}")
-}
-
 fn type_name(kind: &[u8; 16]) -> String {
-    let guid = guid(kind);
+    let guid = guid(*kind).to_uppercase();
     let name = match guid.as_str() {
         "C12A7328-F81F-11D2-BA4B-00A0C93EC93B" => "EFI system",
         "21686148-6449-6E6F-744E-656564454649" => "BIOS boot",

@@ -233,6 +233,29 @@ fn copy_sparse(mut from: impl Read, to: &mut File) {
     }
 }
 
+/// An image of the corpus: where it lies, or decompressed.
+pub enum Evidence {
+    Plain(PathBuf),
+    Unpacked(tempfile::NamedTempFile),
+}
+
+impl Evidence {
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Plain(path) => path,
+            Self::Unpacked(file) => file.path(),
+        }
+    }
+}
+
+/// The image, decompressed where the corpus has it so.
+pub fn evidence(folder: &Path, name: &str) -> Evidence {
+    if folder.join(name).is_file() {
+        return Evidence::Plain(folder.join(name));
+    }
+    Evidence::Unpacked(unpacked(folder, name))
+}
+
 /// The image decompressed into a temporary file.
 pub fn unpacked(folder: &Path, name: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file is made");

@@ -85,6 +85,7 @@ pub(super) fn fill(ext: &Ext<'_>, entry: &mut Entry, found: &Found<'_>, fuel: &m
     // In a live inode the field of deletion links those whose deletion is not finished.
     entry.times = crate::fs::Times { dtime: None, ..inode.times };
     xattr::describe(ext, inode, raw, entry);
+    entry.linked = inode.links > 1 && entry.kind != EntryKind::Directory;
     if entry.kind == EntryKind::Special {
         return Mapping::default();
     }

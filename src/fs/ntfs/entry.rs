@@ -6,8 +6,7 @@ use super::record::{Attribute, Record, kind};
 use super::reparse::Reparse;
 use super::times;
 use super::tree::{FileName, ORPHANS, names};
-use super::vss;
-use crate::bytes::Fields;
+use crate::bytes::{Fields, guid};
 use crate::content::wof::Algorithm;
 use crate::content::{Codec, Run, Stream};
 use crate::extent::Extent;
@@ -17,6 +16,8 @@ use crate::text::Decimal;
 
 /// The record of `$BadClus`.
 pub(super) const BAD_CLUSTERS: u64 = 8;
+/// The end of the name of a file that holds what a volume shadow copy keeps.
+const SHADOW_STORE: &str = "{3808876b-c176-4e48-b7ae-04046e6cc752}";
 
 /// A `$DATA` attribute, put together from its pieces.
 struct Data {
@@ -53,7 +54,8 @@ pub(super) fn entries(
     if names.is_empty() {
         names.extend(name.cloned());
     }
-    let draft = draft(ntfs, record, &attributes, names.first(), reparse);
+    let mut draft = draft(ntfs, record, &attributes, names.first(), reparse);
+    draft.linked = names.len() > 1;
     if names.is_empty() {
         return nameless(ntfs, record, &streams, draft);
     }
@@ -74,10 +76,10 @@ fn named(draft: &Entry, path: String, name: &FileName, first: Option<&Entry>) ->
     let mut named = Entry { path, name_times: times::of_name(name), ..draft.clone() };
     named.contradictions = times::contradictions(&named.times, &named.name_times);
     named.impossible = times::impossible(&named.times);
-    if name.name.ends_with(vss::STORE_NAME) {
-        named.remark("a volume shadow copy, which is not read");
+    if name.name.ends_with(SHADOW_STORE) {
+        named.remark("the store of a volume shadow copy");
     }
-    if let Some(first) = first {
+    if let Some(first) = first.filter(|first| !first.allocated) {
         named.remark(&format!("another name of {}", first.path));
     }
     named
@@ -174,14 +176,6 @@ fn marks(attributes: &[Attribute<'_>]) -> Vec<String> {
         _ => None,
     };
     attributes.iter().filter_map(mark).collect()
-}
-
-/// A GUID as Windows prints it: its first three numbers are little-endian.
-pub(super) fn guid([a, b, c, d, e, f, g, h, rest @ ..]: [u8; 16]) -> String {
-    let first = u32::from_le_bytes([a, b, c, d]);
-    let (second, third) = (u16::from_le_bytes([e, f]), u16::from_le_bytes([g, h]));
-    let rest = u64::from_be_bytes(rest);
-    format!("{first:08x}-{second:04x}-{third:04x}-{:04x}-{:012x}", rest >> 48, rest & 0xffff_ffff_ffff)
 }
 
 /// Puts a stream into an entry, with what is left of it.

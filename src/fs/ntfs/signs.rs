@@ -2,7 +2,7 @@
 //! hold data.
 
 use super::record::{Record, STRIDE};
-use super::{Ntfs, entry, vss};
+use super::{Ntfs, entry};
 use crate::bytes::all_zero;
 use crate::content::{Content, Stream};
 use crate::extent::Extent;
@@ -25,7 +25,6 @@ pub(super) fn read(ntfs: &Ntfs<'_>) -> Vec<Anomaly> {
     }
     signs.extend((0..MIRRORED).filter_map(|number| mirror(ntfs, number)));
     signs.extend(bad_clusters(ntfs));
-    signs.extend(vss::read(ntfs.mft.view));
     signs
 }
 

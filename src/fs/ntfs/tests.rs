@@ -152,11 +152,11 @@ fn at<'e>(entries: &'e [(Entry, Vec<u8>)], path: &str) -> &'e (Entry, Vec<u8>) {
 }
 
 #[test]
-fn a_second_name_says_of_what() {
+fn names_of_one_content_say_so() {
     let names = [file_name(ROOT, "a"), file_name(ROOT, "b"), resident(kind::DATA, "", b"same")];
     let entries = listed(&volume(&table(&[record(24, 1, 1, &names)])));
-    assert_eq!(at(&entries, "/a").0.note, None);
-    assert_eq!(at(&entries, "/b").0.note.as_deref(), Some("another name of /a"));
+    assert!(at(&entries, "/a").0.linked && at(&entries, "/b").0.linked);
+    assert_eq!(at(&entries, "/a").0.inode, at(&entries, "/b").0.inode);
     assert_eq!(at(&entries, "/b").1, b"same");
 }
 

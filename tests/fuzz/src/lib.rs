@@ -73,7 +73,11 @@ pub struct Base {
 impl Base {
     /// Unpacks it.
     pub fn new(packed: &[u8]) -> Self {
-        let bytes = zstd::decode_all(packed).expect("a base volume is zstd");
+        Self::of(zstd::decode_all(packed).expect("a base volume is zstd"))
+    }
+
+    /// Takes it as it is.
+    pub fn of(bytes: Vec<u8>) -> Self {
         let written = |at: &usize| bytes[*at..].iter().take(LINE).any(|b| *b != 0);
         let plain = |at: &usize| {
             let line = &bytes[*at..(*at + LINE).min(bytes.len())];
