@@ -17,8 +17,10 @@ pub mod mapped;
 pub mod qcow2;
 pub mod raw;
 pub mod seal;
+pub mod vdi;
 pub mod vhd;
 pub mod vhdx;
+pub mod vmdk;
 
 use crate::extent::Extent;
 use std::borrow::Cow;

@@ -11,6 +11,8 @@ pub static IMAGES: &[image::Format] = &[
     image::Format { name: "qcow2", open: image::qcow2::open },
     image::Format { name: "vhdx", open: image::vhdx::open },
     image::Format { name: "vhd", open: image::vhd::open },
+    image::Format { name: "vmdk", open: image::vmdk::open },
+    image::Format { name: "vdi", open: image::vdi::open },
     image::Format { name: "raw", open: image::raw::open },
 ];
 

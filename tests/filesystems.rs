@@ -28,6 +28,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dfvfs/ext2.raw", "ext"),
     ("dfvfs/ext2.vhd", "ext"),
     ("dfvfs/ext2.vhdx", "ext"),
+    ("dfvfs/ext2.vmdk", "ext"),
     ("dfvfs/fat12.raw", "fat"),
     ("dfvfs/gpt.raw", "ext"),
     ("dfvfs/mbr.raw", "ext"),

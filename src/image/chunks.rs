@@ -78,6 +78,8 @@ pub enum Place {
         extent: Extent,
         /// How they are packed.
         codec: Codec,
+        /// How many bytes they unpack to: as many as the piece has, or more, of which the first count.
+        len: u64,
     },
     /// Eight bytes over and over.
     Filled([u8; 8]),
@@ -315,17 +317,16 @@ impl<T: Table> Chunks<T> {
 
     /// Appends a packed chunk; zeros, and a note of it, where it is damaged.
     fn unpack(&self, piece: &Piece, out: &mut Vec<u8>) {
-        let Place::Packed { file, extent, codec } = piece.place else { return };
-        let len = piece.extent.len.min(MAX_GRAIN);
+        let Place::Packed { file, extent, codec, len } = piece.place else { return };
         let there = self.files.0.get(file).map_or(0, Source::size);
         let packed = self.files.at(file, extent.intersect(Extent::new(0, there))).unwrap_or_default();
         let before = out.len();
-        let done = unpack(codec, packed, len, out).is_ok();
+        let done = unpack(codec, packed, len.min(MAX_GRAIN), out).is_ok();
         if !done || self.files.failed(file, extent) {
             out.truncate(before);
-            out.resize(before.saturating_add(index(len)), 0);
             self.note(piece.extent);
         }
+        out.resize(before.saturating_add(index(piece.extent.len.min(MAX_GRAIN))), 0);
     }
 
     /// Which stretches of the disk the ranges that the media did not give make unreadable.

@@ -130,7 +130,8 @@ impl Qcow2 {
         let sectors = entry.checked_shr(offset_bits)? & 1u64.checked_shl(length_bits)?.checked_sub(1)?;
         // The first sector is the one that the offset lies in.
         let len = sectors.checked_add(1)?.checked_mul(512)?.checked_sub(offset & 511)?;
-        (self.data == 0).then(|| Place::Packed { file: 0, extent: Extent::new(offset, len), codec: self.header.codec })
+        let (extent, codec) = (Extent::new(offset, len), self.header.codec);
+        (self.data == 0).then(|| Place::Packed { file: 0, extent, codec, len: self.cluster() })
     }
 
     /// The parts of a cluster from `at` on that are of one kind: 32 bits say what is written, 32 what reads as zeros.

@@ -98,12 +98,7 @@ impl Table for Raw {
 
 /// The container that a file is by its first bytes: read as raw it would be an image without a single file.
 fn container(bytes: &[u8]) -> Option<&'static str> {
-    let kinds: [(&[u8], &str); 4] = [
-        (b"AFF10\x0d\x0a\x00", "AFF"),
-        (b"KDMV", "VMDK"),
-        (b"# Disk DescriptorFile", "VMDK"),
-        (b"<<< Oracle VM VirtualBox Disk Image >>>", "VDI"),
-    ];
+    let kinds: [(&[u8], &str); 1] = [(b"AFF10\x0d\x0a\x00", "AFF")];
     kinds.into_iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| name)
 }
 

@@ -86,7 +86,7 @@ impl Tables {
     /// How many bytes chunk `number` holds: at least `counted`, at most `chunk`.
     pub(super) fn length(&self, files: &Files, number: u64, counted: u64, chunk: u64) -> u64 {
         let length = match self.place(files, number, counted) {
-            Ok((Place::Packed { file, extent, codec }, _)) => {
+            Ok((Place::Packed { file, extent, codec, .. }, _)) => {
                 let packed = files.at(file, extent).unwrap_or_default();
                 codec::measured(codec, packed, chunk).map_or(counted, |bytes| bytes.len() as u64)
             }
@@ -107,7 +107,7 @@ impl Span {
         let entry = (self.file, self.entry(row));
         let place = match self.form {
             Form::First { .. } => self.first_place(files, row, len),
-            Form::Second { codec } => self.second_place(files, row, codec),
+            Form::Second { codec } => self.second_place(files, row, len, codec),
         };
         (place.unwrap_or(Place::Lost), entry)
     }
@@ -131,7 +131,8 @@ impl Span {
         let end = if next > offset { next.min(limit) } else { limit };
         let room = end.checked_sub(offset).filter(|room| *room > 0)?;
         if packed {
-            return Some(Place::Packed { file: self.file, extent: Extent::new(offset, room), codec: Codec::Zlib });
+            let extent = Extent::new(offset, room);
+            return Some(Place::Packed { file: self.file, extent, codec: Codec::Zlib, len });
         }
         let stored = room.checked_sub(4)?;
         // Of the last chunk of a disk only what is on it may be stored; anything between is not known to be data.
@@ -139,7 +140,7 @@ impl Span {
         Some(Place::Stored { file: self.file, at: offset, summed })
     }
 
-    fn second_place(&self, files: &Files, row: u64, codec: Codec) -> Option<Place> {
+    fn second_place(&self, files: &Files, row: u64, len: u64, codec: Codec) -> Option<Place> {
         const PACKED: u32 = 1;
         const SUMMED: u32 = 2;
         const PATTERN: u32 = 4;
@@ -149,7 +150,8 @@ impl Span {
             return Some(Place::Filled(offset.to_le_bytes()));
         }
         if flags & PACKED != 0 {
-            return Some(Place::Packed { file: self.file, extent: Extent::new(offset, size.into()), codec });
+            let extent = Extent::new(offset, size.into());
+            return Some(Place::Packed { file: self.file, extent, codec, len });
         }
         let summed = if flags & SUMMED != 0 { u64::from(size).checked_sub(4)? } else { 0 };
         Some(Place::Stored { file: self.file, at: offset, summed })
