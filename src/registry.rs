@@ -35,7 +35,13 @@ pub static FILE_SYSTEMS: &[fs::Row] = &[
 /// Carvers.
 pub static CARVERS: &[Carver] = &[
     Carver { name: "jpeg", offset: 0, headers: carve::jpeg::HEADERS, measure: carve::jpeg::measure, seal: Seal::None },
-    Carver { name: "png", offset: 0, headers: carve::png::HEADERS, measure: carve::png::measure, seal: Seal::Measured },
+    Carver {
+        name: "png",
+        offset: 0,
+        headers: carve::png::HEADERS,
+        measure: carve::png::measure,
+        seal: Seal::Checked(carve::png::sealed),
+    },
     Carver { name: "gif", offset: 0, headers: carve::gif::HEADERS, measure: carve::gif::measure, seal: Seal::None },
     Carver { name: "pdf", offset: 0, headers: carve::pdf::HEADERS, measure: carve::pdf::measure, seal: Seal::None },
     Carver {

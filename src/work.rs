@@ -138,7 +138,7 @@ impl<'a> Worker<'a> {
                 let view = self.disk.sub(found.volume.extent);
                 self.entry(view, number, entry, &mut done);
                 for name in &unit.names {
-                    self.name(view, number, name, &mut done);
+                    self.name(view, number, entry, name, &mut done);
                 }
             }
             Task::Window(pieces) if self.options.profile != Profile::Triage => self.window(number, pieces, &mut done),
@@ -164,8 +164,8 @@ impl<'a> Worker<'a> {
         done.items.extend(anomaly);
     }
 
-    /// Another name of the content that the unit's first item holds.
-    fn name(&self, view: View<'_>, volume: u32, entry: &Entry, done: &mut Done) {
+    /// Another name of the content that `read` names, and that the unit's first item holds.
+    fn name(&self, view: View<'_>, volume: u32, read: &Entry, entry: &Entry, done: &mut Done) {
         let mut item = Artifact::of_entry(self.image, volume, entry);
         let content = Content::new(view, &entry.stream);
         item.set_place(&content, Some(&entry.stream));
@@ -173,11 +173,17 @@ impl<'a> Worker<'a> {
             item.hashes.clone_from(&first.hashes);
             item.mime.clone_from(&first.mime);
             item.status = first.status;
+            // What is damaged in the content, not what is in the other name's metadata.
+            item.faults.extend(first.faults.iter().filter(|fault| !read.faults.contains(fault)).cloned());
         }
-        let head = content.prefix(identify::HEAD);
-        let identity = identify::identify(&head, content.size());
-        item.extension_mismatch = item.kind == Kind::File && identify::extension_mismatch(&identity, item.name());
+        // What was not identified (it is encrypted, or nearly all hole) has no type that a name could belie.
+        if !item.mime.is_empty() {
+            let identity = identify::identify(&content.prefix(identify::HEAD), content.size());
+            set_mismatch(&mut item, &identity);
+        }
+        let anomaly = (!entry.impossible.is_empty()).then(|| item.anomaly(&entry.impossible.join("; ")));
         done.items.push(item);
+        done.items.extend(anomaly);
     }
 
     /// The content of an entry, with what lies in it and behind it.
@@ -323,8 +329,7 @@ impl<'a> Worker<'a> {
         let identity = identify::identify(&head, content.size());
         drop(head);
         identity.mime.clone_into(&mut item.mime);
-        let named = !matches!(item.kind, Kind::Carved | Kind::Stream);
-        item.extension_mismatch = named && identify::extension_mismatch(&identity, item.name());
+        set_mismatch(&mut item, &identity);
         let row = done.items.len();
         done.items.push(item);
         if self.options.profile == Profile::Triage || content.size() == 0 {
@@ -389,6 +394,12 @@ impl<'a> Worker<'a> {
 fn is_placed(entry: &Entry) -> bool {
     let placed = entry.certainty.iter().fold(0u64, |sum, (bytes, _)| sum.saturating_add(*bytes));
     !entry.certainty.is_empty() && placed >= entry.stream.size
+}
+
+/// Notes whether an item's name promises something else than it is.
+fn set_mismatch(item: &mut Artifact, identity: &Identity) {
+    let named = !matches!(item.kind, Kind::Carved | Kind::Stream);
+    item.extension_mismatch = named && identify::extension_mismatch(identity, item.name());
 }
 
 /// The most of a deleted file that is looked at to confirm its place.

@@ -33,6 +33,24 @@ fn zip(bytes: &[u8]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
+fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let body = [kind.as_slice(), data].concat();
+    [&(data.len() as u32).to_be_bytes()[..], &body, &crc32fast::hash(&body).to_be_bytes()].concat()
+}
+
+/// A grey picture of 100 columns, its data in chunks of as many bytes as with their frames fill a cluster.
+fn png(seed: u64) -> Vec<u8> {
+    let pixels: Vec<u8> = noise(seed, 12_000).chunks(100).flat_map(|row| [&[0], row].concat()).collect();
+    let mut writer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    writer.write_all(&pixels).unwrap();
+    let head = chunk(b"IHDR", &[0, 0, 0, 100, 0, 0, 0, 120, 8, 0, 0, 0, 0]);
+    // Of 8 bytes of signature, 25 of the head and 12 of its own frame a comment makes the first cluster full.
+    let comment = chunk(b"tEXt", &vec![b'x'; CLUSTER - 8 - 25 - 12]);
+    let data = writer.finish().unwrap();
+    let data: Vec<u8> = data.chunks(CLUSTER - 12).flat_map(|piece| chunk(b"IDAT", piece)).collect();
+    [b"\x89PNG\r\n\x1a\n".to_vec(), head, comment, data, chunk(b"IEND", b"")].concat()
+}
+
 fn sha256(bytes: &[u8]) -> String {
     let mut hasher = Hasher::new(&[Algorithm::Sha256]);
     hasher.update(bytes);
@@ -45,6 +63,7 @@ fn checksums_of_the_content_confirm_where_it_lay() {
         ("/papers.gz", gzip(&noise(1, 30_000))),
         ("/papers.zip", zip(&noise(2, 14_000))),
         ("/papers.bin", noise(3, 29_000)),
+        ("/picture.png", png(6)),
     ]);
     let mut volume = FatVolume::new(64 << 20, CLUSTER, true, Allocator::NextFree);
     volume.append("/first.txt", b"in front");
@@ -78,7 +97,7 @@ fn checksums_of_the_content_confirm_where_it_lay() {
 #[test]
 fn a_mixture_is_never_confirmed() {
     use evidex::carve::confirmed;
-    for (name, bytes) in [("gzip", gzip(&noise(4, 20_000))), ("zip", zip(&noise(5, 9_000)))] {
+    for (name, bytes) in [("gzip", gzip(&noise(4, 20_000))), ("zip", zip(&noise(5, 9_000))), ("png", png(7))] {
         assert_eq!(confirmed(&bytes), Some(name));
         for at in (CLUSTER..bytes.len() - CLUSTER).step_by(CLUSTER) {
             let mut mixed = bytes.clone();
@@ -91,5 +110,8 @@ fn a_mixture_is_never_confirmed() {
         assert_eq!(confirmed(&bytes[..bytes.len() - 1]), None, "cut short");
         assert_eq!(confirmed(&[bytes.as_slice(), b"x"].concat()), None, "with more behind it");
     }
+    let (mut one, other) = (png(8), png(9));
+    one[CLUSTER..2 * CLUSTER].copy_from_slice(&other[CLUSTER..2 * CLUSTER]);
+    assert_eq!(confirmed(&one), None, "a whole chunk of another picture");
     assert_eq!(confirmed(b"no header"), None);
 }

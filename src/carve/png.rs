@@ -7,6 +7,8 @@
 use super::Carved;
 use crate::bytes::{Fields, index, offset};
 use crate::fuel::{Fuel, Spent};
+use flate2::read::ZlibDecoder;
+use std::io::Read;
 
 /// What starts a file.
 pub const HEADERS: &[&[u8]] = &[b"\x89PNG\r\n\x1a\n"];
@@ -27,6 +29,27 @@ pub fn measure(bytes: &[u8], fuel: &mut Fuel) -> Result<Option<Carved>, Spent> {
         }
     }
     Ok((chunks >= 2).then(|| carved(at, false)))
+}
+
+/// Whether the picture's data, which run through all IDAT chunks, hold by their own checksum, too: chunks of two
+/// pictures might stand one behind the other.
+pub fn sealed(bytes: &[u8], fuel: &mut Fuel) -> bool {
+    let (mut at, mut packed) = (8usize, Vec::new());
+    while let Some((kind, len)) = chunk(bytes, at, at == 8) {
+        let data = bytes.span(at.saturating_add(8), len.saturating_sub(12)).unwrap_or_default();
+        if kind == *b"IDAT" {
+            packed.extend_from_slice(data);
+        }
+        at = at.saturating_add(len);
+    }
+    let (mut decoder, mut buffer) = (ZlibDecoder::new(packed.as_slice()), vec![0u8; 1 << 16]);
+    loop {
+        match decoder.read(&mut buffer) {
+            Ok(0) => return offset(packed.len()) == decoder.total_in(),
+            Ok(read) if fuel.burn(offset(read)).is_ok() => {}
+            _ => return false,
+        }
+    }
 }
 
 fn carved(len: usize, whole: bool) -> Carved {

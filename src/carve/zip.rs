@@ -37,12 +37,17 @@ pub fn measure(bytes: &[u8], fuel: &mut Fuel) -> Result<Option<Carved>, Spent> {
     })
 }
 
-/// Whether the checksum of every member holds; not of an archive with encrypted members.
+/// Whether the checksum of every member holds, and the directory names it as it names itself; not of an archive with
+/// encrypted members.
 pub fn sealed(bytes: &[u8], fuel: &mut Fuel) -> bool {
     let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(bytes)) else { return false };
     let mut buffer = vec![0u8; 1 << 16];
     (0..archive.len()).all(|number| {
         let Ok(mut member) = archive.by_index(number) else { return false };
+        let own = index(member.header_start()).checked_add(30);
+        if own.and_then(|own| bytes.span(own, member.name_raw().len())) != Some(member.name_raw()) {
+            return false;
+        }
         loop {
             match member.read(&mut buffer) {
                 Ok(0) => return true,
