@@ -8,6 +8,7 @@ pub mod exfat;
 pub mod ext;
 pub mod fat;
 pub mod folder;
+pub mod known;
 pub mod ntfs;
 mod orphan;
 mod scatter;

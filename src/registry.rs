@@ -17,8 +17,23 @@ pub static IMAGES: &[image::Format] = &[
 ];
 
 /// Partition schemes; a GPT goes before the MBR that protects it.
-pub static SCHEMES: &[volume::Scheme] =
-    &[volume::Scheme { name: "gpt", read: volume::gpt::read }, volume::Scheme { name: "mbr", read: volume::mbr::read }];
+pub static SCHEMES: &[volume::Scheme] = &[
+    volume::Scheme { name: "gpt", read: volume::gpt::read },
+    volume::Scheme { name: "apm", read: volume::apm::read },
+    volume::Scheme { name: "sun", read: volume::sun::read },
+    volume::Scheme { name: "mbr", read: volume::mbr::read },
+    volume::Scheme { name: "bsd", read: volume::bsd::read },
+    volume::Scheme { name: "atari", read: volume::atari::read },
+];
+
+/// Schemes that divide a partition of another one.
+pub static SLICES: &[volume::Scheme] = &[
+    volume::Scheme { name: "bsd", read: volume::bsd::read },
+    volume::Scheme { name: "sun-x86", read: volume::sun::read_x86 },
+];
+
+/// Volume managers.
+pub static MANAGERS: &[volume::Manager] = &[];
 
 /// Who keeps earlier times of a volume.
 pub static KEEPERS: &[volume::Keeper] = &[volume::Keeper { name: "vss", read: volume::vss::read }];

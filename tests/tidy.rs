@@ -37,6 +37,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("extract", "zip", "the container of office documents"),
     ("fs", "cluster", "chains and free clusters of FAT and exFAT"),
     ("fs", "orphan", "the order of directories that nothing names"),
+    ("volume", "parts", "the table of a disk, and of a volume that is put together"),
     ("fs", "scatter", "where the deleted files of FAT and exFAT lay"),
 ];
 
