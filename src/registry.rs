@@ -33,7 +33,10 @@ pub static SLICES: &[volume::Scheme] = &[
 ];
 
 /// Volume managers.
-pub static MANAGERS: &[volume::Manager] = &[];
+pub static MANAGERS: &[volume::Manager] = &[
+    volume::Manager { name: "md", read: volume::md::read },
+    volume::Manager { name: "lvm2", read: volume::lvm2::read },
+];
 
 /// Who keeps earlier times of a volume.
 pub static KEEPERS: &[volume::Keeper] = &[volume::Keeper { name: "vss", read: volume::vss::read }];

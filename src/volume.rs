@@ -11,8 +11,12 @@ mod assemble;
 pub mod atari;
 pub mod bsd;
 pub mod gpt;
+pub mod lvm2;
 pub mod mbr;
+pub mod md;
 mod parts;
+mod raid;
+mod stretches;
 pub mod sun;
 pub mod vss;
 
@@ -21,6 +25,7 @@ use crate::fault::Fault;
 use crate::image::View;
 use crate::image::mapped::{Mapped, Mapping};
 use crate::time::Timestamp;
+pub use raid::Computed;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -107,6 +112,8 @@ pub struct Assembled {
     pub size: u64,
     /// Where its bytes stand; what no stretch holds is zeros. None where they are not all known.
     pub stretches: Option<Vec<Stretch>>,
+    /// What stands nowhere and is computed out of what other members have.
+    pub computed: Vec<Computed>,
     /// What of its members belongs to it besides: copies, parity, its own structures.
     pub covers: Vec<(usize, Extent)>,
     /// Of an earlier time of another one: its id, and when that was.

@@ -38,6 +38,8 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("fs", "cluster", "chains and free clusters of FAT and exFAT"),
     ("fs", "orphan", "the order of directories that nothing names"),
     ("volume", "parts", "the table of a disk, and of a volume that is put together"),
+    ("volume", "raid", "how arrays spread their bytes, those of LVM2 too"),
+    ("volume", "stretches", "bytes of what is being put together"),
     ("fs", "scatter", "where the deleted files of FAT and exFAT lay"),
 ];
 
