@@ -41,7 +41,7 @@ pub(super) fn volumes(members: &[View<'_>], rows: &HashMap<&str, usize>, name: &
     let taken: HashMap<&str, &Section> = snapshots(logical);
     let mut made = Vec::new();
     for (own, volume) in logical.sections() {
-        let hidden = !volume.names("status").contains(&"VISIBLE") || is_pool(volume);
+        let hidden = !volume.names("status").contains(&"VISIBLE") || is_of_others(volume);
         if hidden || taken.contains_key(own) {
             continue;
         }
@@ -76,9 +76,10 @@ fn snapshots(logical: &Section) -> HashMap<&str, &Section> {
     snapshots.filter_map(|(_, segment)| Some((segment.text("cow_store")?, segment))).collect()
 }
 
-/// Pools are no volumes: what they hold is their thin volumes'.
-fn is_pool(volume: &Section) -> bool {
-    volume.sections().any(|(_, segment)| matches!(segment.text("type"), Some("thin-pool" | "cache-pool" | "vdo-pool")))
+/// Pools and what links a snapshot to its store are no volumes: what they hold is others'.
+fn is_of_others(volume: &Section) -> bool {
+    let kinds = volume.sections().filter_map(|(_, segment)| segment.text("type"));
+    kinds.into_iter().any(|kind| matches!(kind, "thin-pool" | "cache-pool" | "vdo-pool" | "snapshot"))
 }
 
 impl Group<'_> {
@@ -199,9 +200,9 @@ impl Group<'_> {
     }
 
     fn raid(&self, segment: &Section, kind: &str, len: u64, depth: usize) -> Resolved {
-        let names = segment.names("raids");
-        // Metadata and data of each member by turns.
-        let images: Vec<(&str, u64)> = names.iter().skip(1).step_by(2).map(|name| (*name, 0)).collect();
+        // Metadata and data of each member by turns, or data alone.
+        let (names, bare) = (segment.names("raids"), segment.names("raid0_lvs"));
+        let images = names.iter().skip(1).step_by(2).chain(&bare).map(|name| (*name, 0)).collect();
         let members = self.areas(images, len, depth)?;
         let chunk = segment.number("stripe_size").unwrap_or(0).saturating_mul(SECTOR);
         let level = match kind {
@@ -256,8 +257,8 @@ impl Group<'_> {
                     None => taken.extend(self.copies(name, depth)),
                 }
             }
-            let raids = segment.names("raids").into_iter().flat_map(|name| self.copies(name, depth));
-            taken.extend(raids);
+            let arrays = ["raids", "raid0_lvs"].into_iter().flat_map(|key| segment.names(key));
+            taken.extend(arrays.flat_map(|name| self.copies(name, depth)));
         }
         taken
     }
