@@ -88,6 +88,23 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect()
 }
 
+/// The first `most` bytes as text where they are text, else in hexadecimal.
+pub fn text_or_hex(value: &[u8], most: usize) -> String {
+    let value = value.get(..value.len().min(most)).unwrap_or_default();
+    let trimmed = value.strip_suffix(&[0]).unwrap_or(value);
+    match std::str::from_utf8(trimmed) {
+        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => text.to_owned(),
+        _ => hex(value),
+    }
+}
+
+/// UTF-16, big-endian, with unpaired surrogates replaced.
+pub fn utf16_be(bytes: &[u8]) -> String {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let units = pairs.iter().map(|pair| u16::from_be_bytes(*pair));
+    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+}
+
 /// A GUID as Windows prints it: its first three numbers are little-endian.
 pub fn guid([a, b, c, d, e, f, g, h, rest @ ..]: [u8; 16]) -> String {
     let first = u32::from_le_bytes([a, b, c, d]);

@@ -4,10 +4,13 @@
 //! [`crate::registry::FILE_SYSTEMS`].
 
 mod cluster;
+mod decmpfs;
+mod disk;
 pub mod exfat;
 pub mod ext;
 pub mod fat;
 pub mod folder;
+pub mod hfsplus;
 pub mod known;
 pub mod ntfs;
 mod orphan;

@@ -5,7 +5,7 @@
 
 use super::Ext;
 use super::inode::Inode;
-use crate::bytes::{Fields, index};
+use crate::bytes::{Fields, text_or_hex};
 use crate::fs::{Access, Entry};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -94,7 +94,7 @@ fn told(index: u8, name: &[u8], value: &[u8]) -> (String, String) {
     };
     let name = format!("{prefix}{}", String::from_utf8_lossy(name));
     let access = if matches!(index, 2 | 3) { access_list(value) } else { None };
-    (name, access.unwrap_or_else(|| text_or_hex(value)))
+    (name, access.unwrap_or_else(|| text_or_hex(value, MAX_VALUE)))
 }
 
 /// An access list: `user::rw-,user:1000:r--,mask::r--,other::---`.
@@ -118,19 +118,6 @@ fn access_list(b: &[u8]) -> Option<String> {
         at = at.checked_add(if named { 8 } else { 4 })?;
     }
     Some(text)
-}
-
-/// Text where it is text, else hexadecimal.
-fn text_or_hex(value: &[u8]) -> String {
-    let value = value.get(..value.len().min(MAX_VALUE)).unwrap_or_default();
-    let trimmed = value.strip_suffix(&[0]).unwrap_or(value);
-    match std::str::from_utf8(trimmed) {
-        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => text.to_owned(),
-        _ => value.iter().fold(String::with_capacity(index(value.len() as u64).saturating_mul(2)), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        }),
-    }
 }
 
 #[cfg(test)]
