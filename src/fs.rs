@@ -10,8 +10,10 @@ pub mod fat;
 pub mod folder;
 pub mod ntfs;
 mod orphan;
+mod posix;
 mod scatter;
 mod verdict;
+pub mod xfs;
 
 use crate::content::Stream;
 use crate::extent::Extent;

@@ -37,6 +37,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("extract", "zip", "the container of office documents"),
     ("fs", "cluster", "chains and free clusters of FAT and exFAT"),
     ("fs", "orphan", "the order of directories that nothing names"),
+    ("fs", "posix", "modes, names and attributes of ext, XFS and btrfs"),
     ("fs", "scatter", "where the deleted files of FAT and exFAT lay"),
 ];
 
