@@ -47,7 +47,7 @@ fn what_the_kernel_wrote_is_listed() {
     for (name, options) in KINDS {
         let Some(volume) = made(options) else { continue };
         let count = volume.compare("XFS");
-        // `xfs_db` leaves out the reserve of each group, which holds nothing, too.
+        // `xfs_db` counts the reserve of each group (AGFL), too.
         let text = ask(&volume.image, &["freesp -s"]);
         let total = text.lines().find_map(|line| line.strip_prefix("total free blocks ")).expect("xfs_db counts");
         let (free, block) = (volume.free(), volume.read(|fs, _| fs.facts().cluster));
