@@ -315,7 +315,7 @@ impl Artifact {
         self.extents = spans.into_iter().map(|(offset, length)| Span { offset, length, certainty: None }).collect();
         if let Some(stream) = stream {
             self.valid = (stream.valid < stream.size).then_some(stream.valid);
-            self.codec = stream.codec;
+            self.codec.clone_from(&stream.codec);
         }
     }
 
@@ -348,7 +348,10 @@ impl Artifact {
             None => Run::Hole(span.length),
         };
         let (size, valid) = (self.size, self.valid.unwrap_or(self.size));
-        Content::of(disk, Stream { size, runs: self.extents.iter().map(run).collect(), valid, codec: self.codec })
+        Content::of(
+            disk,
+            Stream { size, runs: self.extents.iter().map(run).collect(), valid, codec: self.codec.clone() },
+        )
     }
 
     /// The last part of its path, or of its members.

@@ -6,7 +6,9 @@
 
 mod huffman;
 pub mod lznt1;
+pub mod lzvn;
 pub mod lzx;
+pub mod packed;
 pub mod wof;
 pub mod xpress;
 
@@ -49,7 +51,7 @@ impl Run {
 }
 
 /// How a stream's bytes are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// As they are.
@@ -66,6 +68,11 @@ pub enum Codec {
         algorithm: wof::Algorithm,
         /// Bytes that table and chunks take.
         stored: u64,
+    },
+    /// Blocks, each packed on its own, one behind the other in the runs.
+    Packed {
+        /// The blocks in the order of the content.
+        blocks: Arc<[packed::Block]>,
     },
 }
 
@@ -154,7 +161,7 @@ impl Deref for Held<'_> {
 
 #[derive(Clone)]
 enum Source<'a> {
-    Runs { view: View<'a>, stream: Held<'a>, starts: Arc<[u64]> },
+    Runs { view: View<'a>, stream: Held<'a>, starts: Arc<[u64]>, places: Arc<[packed::Place]> },
     Owned(Arc<Vec<u8>>),
     Borrowed(&'a [u8]),
 }
@@ -179,7 +186,11 @@ impl<'a> Content<'a> {
 
     fn over(view: View<'a>, stream: Held<'a>) -> Self {
         let range = Extent::new(0, stream.size);
-        Self { range, source: Source::Runs { view, starts: starts(&stream.runs), stream } }
+        let places = match &stream.codec {
+            Codec::Packed { blocks } => packed::places(blocks),
+            _ => Arc::default(),
+        };
+        Self { range, source: Source::Runs { view, starts: starts(&stream.runs), places, stream } }
     }
 
     /// Decoded bytes.
@@ -216,7 +227,12 @@ impl<'a> Content<'a> {
             _ if wanted.is_empty() => Ok(Cow::Borrowed(&[])),
             Source::Owned(bytes) => Ok(Cow::Borrowed(bytes.get(from..to).unwrap_or_default())),
             Source::Borrowed(bytes) => Ok(Cow::Borrowed(bytes.get(from..to).unwrap_or_default())),
-            Source::Runs { view, stream, starts } => stream_part(*view, stream, starts, wanted),
+            Source::Runs { view, stream, starts, places } => match &stream.codec {
+                Codec::Packed { blocks } => {
+                    packed::block_part(*view, stream, starts, (blocks, places), wanted).map(Cow::Owned)
+                }
+                _ => stream_part(*view, stream, starts, wanted),
+            },
         }
     }
 
@@ -267,7 +283,7 @@ impl<'a> Content<'a> {
 
     /// Offset in the image of byte `at`; `None` in a hole, and where the bytes are stored in another form.
     pub fn locate(&self, at: u64) -> Option<u64> {
-        let Source::Runs { view, stream, starts } = &self.source else { return None };
+        let Source::Runs { view, stream, starts, .. } = &self.source else { return None };
         let at = at.checked_add(self.range.start)?;
         if stream.codec != Codec::Plain || at >= stream.valid {
             return None;
@@ -288,7 +304,7 @@ impl<'a> Content<'a> {
 
     /// A reader that can seek; a fault is an error of kind `InvalidData`.
     pub fn reader(&self) -> Reader<'_, 'a> {
-        Reader { content: self, at: 0 }
+        Reader { content: self, at: 0, kept: (0, Vec::new()) }
     }
 
     fn in_one_piece(&self) -> Option<Cow<'_, [u8]>> {
@@ -296,7 +312,7 @@ impl<'a> Content<'a> {
         match &self.source {
             Source::Owned(bytes) => bytes.get(from..to).map(Cow::Borrowed),
             Source::Borrowed(bytes) => bytes.get(from..to).map(Cow::Borrowed),
-            Source::Runs { view, stream, starts } => {
+            Source::Runs { view, stream, starts, .. } => {
                 if stream.codec != Codec::Plain || self.range.end() > stream.valid {
                     return None;
                 }
@@ -346,6 +362,23 @@ fn run_at(runs: &[Run], starts: &[u64], at: u64) -> Option<(Run, u64)> {
     (skip < run.len()).then_some((run, skip))
 }
 
+/// Stored bytes of the runs as they are; `None` where they are not all there. For whole units of decoding, which are
+/// small.
+fn stored(view: View<'_>, stream: &Stream, starts: &[u64], wanted: Extent) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(index(wanted.len.min(PART)));
+    let mut at = wanted.start;
+    while at < wanted.end() {
+        let (run, skip) = run_at(&stream.runs, starts, at)?;
+        let len = run.len().checked_sub(skip)?.min(wanted.end().checked_sub(at)?);
+        match run {
+            Run::Hole(_) => out.resize(out.len().checked_add(index(len))?, 0),
+            Run::Data(extent) => out.extend_from_slice(&view.read(extent.start.checked_add(skip)?, len).ok()?),
+        }
+        at = at.checked_add(len)?;
+    }
+    Some(out)
+}
+
 fn zeros(len: u64) -> Cow<'static, [u8]> {
     Cow::Borrowed(ZEROS.get(..index(len)).unwrap_or(&ZEROS))
 }
@@ -389,14 +422,23 @@ fn stream_part<'a>(view: View<'a>, stream: &Stream, starts: &[u64], wanted: Exte
 pub struct Reader<'c, 'a> {
     content: &'c Content<'a>,
     at: u64,
+    /// What was decoded last, and where it begins: small reads do not decode a block again and again.
+    kept: (u64, Vec<u8>),
 }
 
 impl Read for Reader<'_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let part = self.content.part(self.at).map_err(|f| io::Error::new(io::ErrorKind::InvalidData, f.what))?;
+        let kept = self.at.checked_sub(self.kept.0).and_then(|skip| self.kept.1.get(index(skip)..));
+        let part = match kept.filter(|rest| !rest.is_empty()) {
+            Some(rest) => Cow::Borrowed(rest),
+            None => self.content.part(self.at).map_err(|f| io::Error::new(io::ErrorKind::InvalidData, f.what))?,
+        };
         let len = part.len().min(buf.len());
         if let (Some(to), Some(from)) = (buf.get_mut(..len), part.get(..len)) {
             to.copy_from_slice(from);
+        }
+        if let Cow::Owned(part) = part {
+            self.kept = (self.at, part);
         }
         self.at = self.at.saturating_add(len as u64);
         Ok(len)

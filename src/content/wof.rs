@@ -4,7 +4,7 @@
 //!
 //! Checked against resources that wimlib wrote (`fixtures/wof`), by SHA-256.
 
-use super::{Stream, lzx, run_at, xpress};
+use super::{Stream, lzx, xpress};
 use crate::bytes::{Fields, index};
 use crate::extent::Extent;
 use crate::fault::Fault;
@@ -24,6 +24,9 @@ pub enum Algorithm {
     /// LZX in chunks of 32 KiB.
     Lzx,
 }
+
+/// A chunk is never larger than 32 KiB.
+const MOST: u64 = lzx::CHUNK as u64;
 
 impl Algorithm {
     /// What `FILE_PROVIDER_EXTERNAL_INFO_V1.Algorithm` means.
@@ -69,7 +72,10 @@ pub fn chunk_part(
     let first = number.saturating_mul(algorithm.chunk());
     let size = algorithm.chunk().min(stream.size.saturating_sub(first));
     let fault = |what: &str| Fault::new(view.extent().start, "wof", format!("chunk {number}: {what}"));
-    let read = |extent: Extent| bytes(view, stream, starts, extent).filter(|_| extent.end() <= stored);
+    let read = |extent: Extent| {
+        let inside = extent.end() <= stored && extent.len <= MOST;
+        inside.then(|| super::stored(view, stream, starts, extent)).flatten()
+    };
     let place = place(stream.size, algorithm.chunk(), number, stored, read);
     let data = place.filter(|place| place.len <= size).ok_or_else(|| fault("its place is not told"))?;
     let data = read(data).ok_or_else(|| fault("it ends before it should"))?;
@@ -93,24 +99,6 @@ fn place(size: u64, chunk: u64, number: u64, stored: u64, read: impl Fn(Extent) 
     let start = if number == 0 { table } else { row(number)? };
     let end = if number >= rows { stored } else { row(number.checked_add(1)?)? };
     (start < end).then(|| Extent::between(start, end))
-}
-
-/// Bytes of the runs as they are; `None` where they are not all there. A chunk is never larger than 32 KiB.
-fn bytes(view: View<'_>, stream: &Stream, starts: &[u64], wanted: Extent) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(index(wanted.len.min(1 << 15)));
-    let mut at = wanted.start;
-    while at < wanted.end() {
-        let (run, skip) = run_at(&stream.runs, starts, at)?;
-        let len = run.len().checked_sub(skip)?.min(wanted.end().checked_sub(at)?);
-        match run {
-            super::Run::Hole(_) => out.resize(out.len().checked_add(index(len))?, 0),
-            super::Run::Data(extent) => {
-                out.extend_from_slice(&view.read(extent.start.checked_add(skip)?, len).ok()?);
-            }
-        }
-        at = at.checked_add(len)?;
-    }
-    Some(out)
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl Findings for Collector<'_, '_> {
             item.set_place(&member.content, None);
         } else {
             item.extents.clone_from(&holder.extents);
-            item.codec = holder.codec;
+            item.codec.clone_from(&holder.codec);
             item.valid = holder.valid;
         }
         item.size = member.size.unwrap_or_else(|| member.content.size());
