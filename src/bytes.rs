@@ -113,6 +113,13 @@ pub fn guid([a, b, c, d, e, f, g, h, rest @ ..]: [u8; 16]) -> String {
     format!("{first:08x}-{second:04x}-{third:04x}-{:04x}-{:012x}", rest >> 48, rest & 0xffff_ffff_ffff)
 }
 
+/// A UUID as `blkid` prints it: its bytes in order.
+pub fn uuid(bytes: [u8; 16]) -> String {
+    let hex = hex(&bytes);
+    let parts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
+    parts.map(|(from, to)| hex.get(from..to).unwrap_or_default()).join("-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

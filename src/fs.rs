@@ -14,8 +14,10 @@ pub mod hfsplus;
 pub mod known;
 pub mod ntfs;
 mod orphan;
+mod posix;
 mod scatter;
 mod verdict;
+pub mod xfs;
 
 use crate::content::Stream;
 use crate::extent::Extent;

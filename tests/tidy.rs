@@ -42,6 +42,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("volume", "parts", "the table of a disk, and of a volume that is put together"),
     ("volume", "raid", "how arrays spread their bytes, those of LVM2 too"),
     ("volume", "stretches", "bytes of what is being put together"),
+    ("fs", "posix", "modes, names and attributes of ext, XFS and btrfs"),
     ("fs", "scatter", "where the deleted files of FAT and exFAT lay"),
 ];
 
