@@ -105,6 +105,14 @@ pub fn utf16_be(bytes: &[u8]) -> String {
     char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
+/// The bytes that hexadecimal digits stand for; none where something else stands there.
+pub fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pair = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+    if rest.is_empty() { pairs.iter().map(pair).collect() } else { None }
+}
+
 /// A GUID as Windows prints it: its first three numbers are little-endian.
 pub fn guid([a, b, c, d, e, f, g, h, rest @ ..]: [u8; 16]) -> String {
     let first = u32::from_le_bytes([a, b, c, d]);

@@ -12,9 +12,11 @@ pub mod audit;
 pub mod ingest;
 pub mod verify;
 
+use crate::bytes::unhex;
 use crate::image::ImageError;
 use crate::image::seal::Seal;
 use crate::record::{Position, SealRecord};
+use crate::volume::vault::Keys;
 use crate::work::Options;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
@@ -61,12 +63,24 @@ pub struct Evidence {
     pub path: PathBuf,
     /// What it looked like when indexing began.
     pub seal: Seal,
+    /// The keys of its volumes that were unlocked, in hexadecimal: they are needed to read what was found there again.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub keys: Vec<String>,
     /// How it ended; `None` while it is worked on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub done: Option<SealRecord>,
     /// How it changed while it was indexed: nothing in the case can be relied on then.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub changed: Vec<String>,
+}
+
+impl Evidence {
+    /// What its volumes are unlocked with, besides what is given.
+    pub fn keys(&self, given: &Keys) -> Keys {
+        let mut keys = given.clone();
+        keys.keys.extend(self.keys.iter().filter_map(|key| unhex(key)));
+        keys
+    }
 }
 
 /// What the manifest says.

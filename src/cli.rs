@@ -8,6 +8,7 @@ mod files;
 mod hash;
 mod index;
 mod info;
+mod keys;
 mod output;
 mod progress;
 mod search;

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod chain;
 pub mod chunks;
 pub mod codec;
+pub mod derived;
 pub mod ewf;
 pub mod file;
 pub mod folder;
@@ -113,6 +114,21 @@ pub trait Image: Send + Sync {
         &about::NOTHING
     }
 
+    /// The evidence as it is, where this shows some of its volumes unlocked or rebuilt.
+    fn original(&self) -> Option<&dyn Image> {
+        None
+    }
+
+    /// The volumes that it shows unlocked.
+    fn opened(&self) -> &[derived::Opened] {
+        &[]
+    }
+
+    /// Where the computed bytes of an array begin, one stretch behind the other.
+    fn rebuilt(&self, _id: &str) -> Option<u64> {
+        None
+    }
+
     /// Disk or folder.
     fn kind(&self) -> Kind {
         Kind::Disk
@@ -122,6 +138,11 @@ pub trait Image: Send + Sync {
     fn listing(&self) -> &[folder::Listed] {
         &[]
     }
+}
+
+/// The evidence as it is: what is hashed, sealed and counted.
+pub fn original(image: &dyn Image) -> &dyn Image {
+    image.original().unwrap_or(image)
 }
 
 /// Evidence, or `None` where a format does not take the file.

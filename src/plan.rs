@@ -12,7 +12,7 @@ use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::fs::known::Known;
 use crate::fs::{Anomaly, Entry, EntryKind, Facts, FileSystem};
-use crate::image::View;
+use crate::image::{self, View};
 use crate::volume::{self, Layout, Volume, VolumeKind};
 use look::look;
 use past::{Past, Seen, Which};
@@ -169,13 +169,16 @@ pub fn plan(disk: View<'_>, which: Which) -> Plan {
         draft.add_anomaly(row.unwrap_or(0), Anomaly { sign: sign.clone(), extents: Vec::new() });
     }
     let claimed = |sets: Vec<ExtentSet>| sets.iter().flat_map(|s| s.as_slice()).copied().collect::<ExtentSet>();
+    // What is computed behind the end of the evidence is no part of it.
+    let evidence = ExtentSet::new(vec![Extent::new(0, image::original(disk.image()).size())]);
+    let claimed = |sets| claimed(sets).intersect(&evidence);
     let content = claimed(draft.content);
     let slack = claimed(draft.slack).subtract(&content);
     let used = union(&content, &slack);
     let unallocated = claimed(draft.unallocated).subtract(&used);
     let used = union(&used, &unallocated);
     let metadata = claimed(draft.metadata).subtract(&used);
-    let gaps = ExtentSet::new(vec![Extent::new(0, disk.size())]).subtract(&union(&used, &metadata));
+    let gaps = evidence.subtract(&union(&used, &metadata));
     let mut units = draft.units;
     units.sort_by_key(|unit| unit.start);
     Plan {
@@ -217,6 +220,10 @@ impl Draft {
         volume.with(disk, |view| {
             let look = look(view);
             let (row, mut remarks) = (self.volumes.len(), look.remarks);
+            if let Some(locked) = look.locked {
+                remarks.push(locked.sentence());
+                self.faults.extend(locked.faults.into_iter().map(|fault| teller.fault(fault)));
+            }
             for (name, what) in look.also {
                 let sign = Fault::new(volume.first(), name, format!("the volume {what}"));
                 self.add_anomaly(row, Anomaly { sign, extents: Vec::new() });

@@ -38,6 +38,12 @@ pub static MANAGERS: &[volume::Manager] = &[
     volume::Manager { name: "lvm2", read: volume::lvm2::read },
 ];
 
+/// Encryption of volumes.
+pub static VAULTS: &[volume::vault::Vault] = &[
+    volume::vault::Vault { name: "luks", probe: volume::luks::probe, unlock: volume::luks::unlock },
+    volume::vault::Vault { name: "bitlocker", probe: volume::bitlocker::probe, unlock: volume::bitlocker::unlock },
+];
+
 /// Who keeps earlier times of a volume.
 pub static KEEPERS: &[volume::Keeper] = &[volume::Keeper { name: "vss", read: volume::vss::read }];
 

@@ -11,6 +11,8 @@ use crate::content::Content;
 use crate::image::{self, Image, View};
 use crate::index::{self, Fields};
 use crate::record::Reader;
+use crate::volume::open::open;
+use crate::volume::vault::Keys;
 use crate::work::derive;
 use query::Query;
 use std::collections::HashMap;
@@ -238,8 +240,8 @@ impl Searcher {
         let evidence = self.case.manifest.images.get(row).ok_or_else(unknown)?;
         let path = self.moved.get(&evidence.name).unwrap_or(&evidence.path);
         let opened = slot.get_or_init(|| {
-            let image = image::open(path).map_err(|e| e.to_string())?;
-            if image.size() == evidence.seal.size {
+            let image = open(path, &evidence.keys(&Keys::default())).map_err(|e| e.to_string())?.image;
+            if image::original(image.as_ref()).size() == evidence.seal.size {
                 return Ok(image);
             }
             Err(format!("{}: is not what was indexed: its size is {}", path.display(), image.size()))

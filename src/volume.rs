@@ -9,20 +9,26 @@
 pub mod apm;
 mod assemble;
 pub mod atari;
+pub mod bitlocker;
 pub mod bsd;
+mod crypt;
 pub mod gpt;
+pub mod luks;
 pub mod lvm2;
 pub mod mbr;
 pub mod md;
+pub mod open;
 mod parts;
 mod raid;
 mod stretches;
 pub mod sun;
+pub mod vault;
 pub mod vss;
 
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::image::View;
+use crate::image::derived::Rebuilt;
 use crate::image::mapped::{Mapped, Mapping};
 use crate::time::Timestamp;
 pub use raid::Computed;
@@ -227,6 +233,9 @@ pub struct Layout {
     pub members: BTreeSet<u32>,
     /// What of members belongs to the volumes made of them: their bytes, copies and parity.
     pub covered: ExtentSet,
+    /// Bytes of assembled volumes that must be computed: of each its id, and lengths with the places of what they are
+    /// computed of.
+    pub computed: Vec<Rebuilt>,
     /// What is damaged or contradicts itself.
     pub faults: Vec<Fault>,
 }

@@ -15,6 +15,8 @@ use crate::pipeline::lease::Budget;
 use crate::pipeline::{self, Power, Progress};
 use crate::plan::{self, Plan, Task, Unit};
 use crate::record::{ContainerRecord, ImageRecord, Record, SealRecord, VolumeRecord, Writer};
+use crate::volume::open::open;
+use crate::volume::vault::Keys;
 use crate::work::Worker;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -46,6 +48,7 @@ pub trait Watch: Sync {
 pub fn index(
     locked: &mut Locked,
     images: &[(PathBuf, Option<String>)],
+    keys: &Keys,
     run: Run,
     watch: &dyn Watch,
 ) -> Result<bool, CaseError> {
@@ -63,7 +66,7 @@ pub fn index(
     locked.case.manifest.end = None;
     locked.case.save()?;
     while !complete(checkpoint.image) {
-        checkpoint = one(&mut locked.case, &index, checkpoint, run, watch)?;
+        checkpoint = one(&mut locked.case, &index, checkpoint, keys, run, watch)?;
     }
     let details = json!({"digest": checkpoint.journal.digest(), "items": checkpoint.journal.items});
     locked.case.manifest.audited = Some(audit::note(locked.case.dir(), "complete", details)?);
@@ -106,7 +109,7 @@ fn add(case: &mut Case, path: &Path, name: Option<&str>) -> Result<(), CaseError
         return case.save();
     }
     audit::note(case.dir(), "add", json!({"name": name, "path": path, "size": seal.size}))?;
-    case.manifest.images.push(Evidence { name, path, seal, done: None, changed: Vec::new() });
+    case.manifest.images.push(Evidence { name, path, seal, keys: Vec::new(), done: None, changed: Vec::new() });
     case.save()
 }
 
@@ -115,6 +118,7 @@ fn one(
     case: &mut Case,
     index: &tantivy::Index,
     checkpoint: Checkpoint,
+    keys: &Keys,
     run: Run,
     watch: &dyn Watch,
 ) -> Result<Checkpoint, CaseError> {
@@ -123,12 +127,17 @@ fn one(
     let missing =
         || CaseError::Refused("the index knows more evidence than the manifest: the case is damaged".to_owned());
     let evidence = case.manifest.images.get(row).cloned().ok_or_else(missing)?;
-    let image = image::open(&evidence.path)?;
-    let image = image.as_ref();
-    let seal = Seal::take(image);
+    let opened = open(&evidence.path, &evidence.keys(keys))?;
+    let image = opened.image.as_ref();
+    let bare = image::original(image);
+    let seal = Seal::take(bare);
     if let Some(what) = seal.differs_from(&evidence.seal) {
         let path = evidence.path.display();
         return Err(CaseError::Refused(format!("{path}: {what} since indexing began: index it into another case")));
+    }
+    if let Some(evidence) = case.manifest.images.get_mut(row).filter(|evidence| evidence.keys != opened.used) {
+        evidence.keys.clone_from(&opened.used);
+        case.save()?;
     }
     let past = case.manifest.options.past;
     let plan = pipeline::on_workers(run.power.threads, || plan::plan(View::whole(image), past))?;
@@ -150,7 +159,7 @@ fn one(
         scribe.checkpoint.before = [checkpoint.journal.items, checkpoint.journal.faults];
     }
     let worker = Worker::new(View::whole(image), number, &plan.volumes, &plan.units, &case.manifest.options);
-    let hashes = || seal::hashes(image, &seal::algorithms(image));
+    let hashes = || seal::hashes(bare, &seal::algorithms(bare));
     let (hashes, outcome) = pipeline::beside(hashes, || {
         let first = crate::bytes::index(first);
         let take = |result| scribe.take(result);
@@ -158,7 +167,7 @@ fn one(
     });
     outcome?;
     let hashes = hashes?;
-    let changed = broken(&seal, image, &hashes)?;
+    let changed = broken(&seal, bare, &hashes)?;
     let contradictions = seal::contradictions(image, &hashes);
     scribe.contradict(&worker, image.format(), plan.units.len(), &contradictions)?;
     let record = seal_record(number, image, &plan, &scribe, hashes, contradictions);
@@ -211,7 +220,7 @@ fn image_record(number: u32, image: &dyn Image, plan: &Plan) -> ImageRecord {
     let of_volumes = plan.volumes.iter().filter_map(|f| f.file_system.as_ref()).flat_map(|(_, facts)| &facts.faults);
     ImageRecord {
         image: number,
-        size: image.size(),
+        size: image::original(image).size(),
         scheme: plan.layout.scheme.map(str::to_owned),
         sector: plan.layout.sector,
         volumes: plan.volumes.iter().map(volume).collect(),

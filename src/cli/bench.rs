@@ -9,6 +9,7 @@ use crate::image::{self, Image, View, ahead, seal};
 use crate::pipeline::{Power, Progress, sweep};
 use crate::plan::past::Which;
 use crate::plan::{self, Plan, Task, Unit};
+use crate::volume::vault::Keys;
 use crate::work::{Options, Profile, Worker};
 use anyhow::Result;
 use clap::Args;
@@ -148,7 +149,7 @@ fn case_of(path: &Path, case: &Path, profile: Profile, threads: usize) -> Result
     let options = Options { profile, ..Options::default() };
     let mut locked = Locked::open(case, &options)?;
     let run = Run { power: Power { threads, memory: 128 << 20 }, checkpoint: 2 << 30 };
-    ingest::index(&mut locked, &[(path.to_owned(), None)], run, &Blind(Progress::default()))?;
+    ingest::index(&mut locked, &[(path.to_owned(), None)], &Keys::default(), run, &Blind(Progress::default()))?;
     Ok(locked.case.manifest.images.iter().fold(0, |sum, e| sum.saturating_add(e.seal.size)))
 }
 

@@ -1,16 +1,18 @@
 //! `evidex carve`: files found by their structure, written straight to a folder with `carved.jsonl`. Needs no case.
 
 use super::index::cores;
+use super::keys::KeyArgs;
 use super::{Common, found, output};
 use crate::carve::{Carver, Scan};
 use crate::extent::{Extent, ExtentSet};
 use crate::hash::{Algorithm, Hasher};
-use crate::image::{self, View};
+use crate::image::View;
 use crate::pipeline;
 use crate::pipeline::sweep::{self, Found};
 use crate::plan::past::Which;
 use crate::plan::{self, Task};
 use crate::search::bound::number;
+use crate::volume::open::open;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
@@ -44,11 +46,13 @@ pub(super) struct CarveArgs {
     /// At most so many files
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
+    #[command(flatten)]
+    keys: KeyArgs,
 }
 
 pub(super) fn run(args: &CarveArgs, common: &Common) -> Result<ExitCode> {
     let carvers = chosen(&args.types)?;
-    let image = image::open(&args.image)?;
+    let image = open(&args.image, &args.keys.read()?)?.image;
     let disk = View::whole(image.as_ref());
     let stretches = stretches(disk, args)?;
     let min = args.min_size.as_deref().map(size).transpose()?.unwrap_or(0);

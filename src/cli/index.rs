@@ -1,6 +1,7 @@
 //! `evidex index`: images, or folders of files, into a case.
 
 use super::info::SnapshotsArg;
+use super::keys::KeyArgs;
 use super::progress::Bar;
 use super::{Common, output};
 use crate::case::ingest::{self, Run};
@@ -59,6 +60,8 @@ pub(super) struct IndexArgs {
     /// Make progress permanent after so many MiB of evidence
     #[arg(long, default_value_t = 2048, value_name = "MIB")]
     checkpoint: u64,
+    #[command(flatten)]
+    keys: KeyArgs,
 }
 
 pub(super) fn run(args: &IndexArgs, common: &Common) -> Result<ExitCode> {
@@ -75,6 +78,7 @@ pub(super) fn run(args: &IndexArgs, common: &Common) -> Result<ExitCode> {
     for path in args.images.iter().filter(|path| !path.is_dir()) {
         image::open(path)?;
     }
+    let keys = args.keys.read()?;
     let start = Instant::now();
     let mut locked = Locked::open(&dir, &options)?;
     let threads = args.threads.unwrap_or_else(cores).max(1);
@@ -84,7 +88,7 @@ pub(super) fn run(args: &IndexArgs, common: &Common) -> Result<ExitCode> {
     let ((), outcome) = pipeline::beside(
         || bar.run(),
         || {
-            let outcome = ingest::index(&mut locked, &images, run, &bar);
+            let outcome = ingest::index(&mut locked, &images, &keys, run, &bar);
             bar.stop();
             outcome
         },

@@ -1,19 +1,21 @@
 //! `evidex info`: what an image holds: container, partitions, file systems, damage. Needs no case.
 
 use super::index::cores;
+use super::keys::KeyArgs;
 use super::{Common, output};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::known::{Kind, Known, recognise};
 use crate::fs::{self, Batch, Entry, Facts};
 use crate::image::about::About;
-use crate::image::{self, View};
+use crate::image::{View, original};
 use crate::pipeline;
 use crate::plan;
 use crate::plan::look::look;
 use crate::plan::past::{self, Past, Seen, Which};
 use crate::plan::told::Teller;
 use crate::text::{Decimal, printable};
+use crate::volume::open::open;
 use crate::volume::{self, Layout, Volume, VolumeKind};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -33,6 +35,8 @@ pub(super) struct InfoArgs {
     /// With --list, what volumes held at the times of their snapshots
     #[arg(long, value_enum, default_value = "changed")]
     snapshots: SnapshotsArg,
+    #[command(flatten)]
+    keys: KeyArgs,
 }
 
 /// What of the earlier times of a volume is listed.
@@ -65,7 +69,7 @@ struct Row {
 }
 
 pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
-    let image = image::open(&args.image)?;
+    let image = open(&args.image, &args.keys.read()?)?.image;
     let disk = View::whole(image.as_ref());
     if args.list {
         return pipeline::on_workers(cores(), || list(disk, args.snapshots.which(), common))?;
@@ -83,7 +87,7 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     if common.json {
         let volumes: Vec<Value> = rows.iter().map(as_json).collect();
-        let object = json!({"image": args.image, "format": image.format(), "size": image.size(), "scheme": layout.scheme,
+        let object = json!({"image": args.image, "format": image.format(), "size": original(image.as_ref()).size(), "scheme": layout.scheme,
                             "sector": layout.sector, "volumes": volumes, "faults": faults, "anomalies": anomalies,
                             "container": about_json(image.about())});
         output::json(&mut out, &object)?;
@@ -91,7 +95,13 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     }
     writeln!(out, "{}", printable(&args.image.display().to_string()))?;
     let table = layout.scheme.map_or("no partition table", |s| s);
-    writeln!(out, "{}, {} bytes, {table}, sectors of {} bytes", image.format(), image.size(), layout.sector)?;
+    writeln!(
+        out,
+        "{}, {} bytes, {table}, sectors of {} bytes",
+        image.format(),
+        original(image.as_ref()).size(),
+        layout.sector
+    )?;
     print_about(image.about(), &mut out)?;
     for row in &rows {
         print(row, &mut out)?;
@@ -237,6 +247,7 @@ fn look_at(disk: View<'_>, layout: &Layout, volume: &Volume) -> Row {
         }
         let look = look(view);
         (row.known, row.remarks) = (look.known, look.remarks);
+        row.remarks.extend(look.locked.map(|locked| locked.sentence()));
         row.remarks.extend(look.also.into_iter().map(|(_, what)| what));
         row.facts = look.opened.map(|(_, file_system)| {
             let mut facts = file_system.facts().clone();

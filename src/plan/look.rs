@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::fs::known::{Known, recognise};
 use crate::fs::{self, FileSystem};
 use crate::image::View;
+use crate::volume::vault::{Locked, locked};
 
 /// A volume, looked at.
 #[derive(Default)]
@@ -12,6 +13,8 @@ pub struct Look<'v> {
     pub opened: Option<(&'static str, Box<dyn FileSystem + 'v>)>,
     /// What the volume is, where it is none that is read.
     pub known: Option<Known>,
+    /// How it is encrypted, where it is.
+    pub locked: Option<Locked>,
     /// File systems that could not be opened.
     pub remarks: Vec<String>,
     /// What else it looks like: the row's name, and why.
@@ -20,7 +23,7 @@ pub struct Look<'v> {
 
 /// Opens the surest of the file systems that claim a volume.
 pub fn look(volume: View<'_>) -> Look<'_> {
-    let mut look = Look::default();
+    let mut look = Look { locked: locked(volume).map(|(_, locked)| locked), ..Look::default() };
     for (row, claim) in fs::claims(volume) {
         if look.opened.is_some() {
             look.also.push((row.name, format!("also looks like {}: {}", row.name, claim.reason)));

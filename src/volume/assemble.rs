@@ -4,6 +4,7 @@ use super::{Assembled, Layout, Parts, Stretch, Volume, VolumeKind, parts};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::image::View;
+use crate::image::derived::{Opened, Rebuilt};
 use crate::image::mapped::{Mapped, Mapping, Piece};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -50,8 +51,27 @@ fn found(disk: View<'_>, volumes: &[Volume], known: &mut HashSet<String>) -> Vec
         });
     }
     let made = |manager: &'static super::Manager| (manager.read)(&views).into_iter().map(|made| (manager.name, made));
-    let made = crate::registry::MANAGERS.iter().flat_map(made);
+    let made = crate::registry::MANAGERS.iter().flat_map(made).chain(unlocked(disk, volumes));
     made.filter(|(_, made)| known.insert(made.id.clone())).collect()
+}
+
+/// The volumes that the image shows unlocked, made of what they are locked in.
+fn unlocked(disk: View<'_>, volumes: &[Volume]) -> Vec<(&'static str, Assembled)> {
+    let one = |opened: &Opened| {
+        let holds = |volume: &Volume| volume.first() == opened.holder && volume.size() == opened.holder_size;
+        let row = volumes.iter().position(holds)?;
+        let Extent { start, len } = opened.shown;
+        let made = Assembled {
+            id: format!("unlocked {} {}", opened.id, opened.holder),
+            name: opened.name.clone(),
+            type_name: opened.type_name.clone(),
+            size: len,
+            stretches: Some(vec![Stretch { start: 0, len, place: Some((row, start)) }]),
+            ..Assembled::default()
+        };
+        Some(("unlocked", made))
+    };
+    disk.image().opened().iter().filter_map(one).collect()
 }
 
 /// Adds an assembled volume, its places told in bytes of the disk.
@@ -59,7 +79,7 @@ fn push(
     disk: View<'_>,
     layout: &mut Layout,
     manager: &str,
-    made: Assembled,
+    mut made: Assembled,
     numbers: &mut HashMap<String, u32>,
     covered: &mut Vec<Extent>,
 ) {
@@ -67,7 +87,8 @@ fn push(
     let first = first.or(made.covers.first().map(|(row, extent)| (*row, extent.start)));
     let volumes = &layout.volumes;
     let at = first.and_then(|(row, at)| places(volumes.get(row)?, Extent::new(at, 1)).next()?.place);
-    layout.faults.extend(made.faults.into_iter().map(|fault| Fault { at: at.unwrap_or(0), ..fault }));
+    let faults = std::mem::take(&mut made.faults).into_iter();
+    layout.faults.extend(faults.map(|fault| Fault { at: at.unwrap_or(0), ..fault }));
     let stretches = made.stretches.iter().flatten().filter_map(|stretch| stretch.place.map(|at| (at, stretch.len)));
     let stretches = stretches.map(|((row, at), len)| (row, Extent::new(at, len)));
     let all: Vec<(usize, Extent)> = stretches.chain(made.covers.iter().copied()).collect();
@@ -79,8 +100,13 @@ fn push(
     of.sort_unstable();
     of.dedup();
     layout.members.extend(&of);
-    let Some(stretches) = made.stretches else { return };
-    let mapping = mapping(volumes, &stretches, made.size);
+    let Some(stretches) = made.stretches.take() else { return };
+    let mut pieces = pieces(volumes, &stretches);
+    let (computed, rebuilt) = rebuild(disk, volumes, &made);
+    pieces.extend(computed);
+    layout.computed.extend(rebuilt);
+    let nothing = Mapping::over(vec![Piece { start: 0, len: made.size, place: None }], None);
+    let mapping = Mapping::over(pieces, Some(Arc::new(nothing)));
     let past = made.past.and_then(|(id, made)| Some((*numbers.get(&id)?, made)));
     let kind = if past.is_some() { VolumeKind::Snapshot } else { VolumeKind::Assembled };
     layout.push(kind, Extent::new(0, disk.size()), format!("{manager} {}", made.type_name), made.name);
@@ -92,7 +118,7 @@ fn push(
 }
 
 /// Where bytes of a volume stand on the disk, as far as it has them.
-fn places(volume: &Volume, extent: Extent) -> impl Iterator<Item = Piece> + '_ {
+pub(super) fn places(volume: &Volume, extent: Extent) -> impl Iterator<Item = Piece> + '_ {
     let extent = extent.intersect(Extent::new(0, volume.size()));
     let plain = Piece { start: extent.start, len: extent.len, place: Some(extent.start) };
     let mapped = volume.parts.as_ref().map(|parts| parts.mapping.pieces(extent));
@@ -102,8 +128,8 @@ fn places(volume: &Volume, extent: Extent) -> impl Iterator<Item = Piece> + '_ {
     pieces.map(move |piece| Piece { place: piece.place.map(|at| at.saturating_add(base)), ..piece })
 }
 
-/// Stretches of members as a mapping onto the disk; what none holds is zeros.
-fn mapping(volumes: &[Volume], stretches: &[Stretch], size: u64) -> Mapping {
+/// Stretches of members as pieces of the disk.
+fn pieces(volumes: &[Volume], stretches: &[Stretch]) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(stretches.len());
     for stretch in stretches {
         let Some((row, at)) = stretch.place else { continue };
@@ -113,8 +139,27 @@ fn mapping(volumes: &[Volume], stretches: &[Stretch], size: u64) -> Mapping {
             pieces.push(Piece { start, ..piece });
         }
     }
-    let nothing = Mapping::over(vec![Piece { start: 0, len: size, place: None }], None);
-    Mapping::over(pieces, Some(Arc::new(nothing)))
+    pieces
+}
+
+/// Where the image has the computed bytes of a volume, and of what they are to be computed.
+fn rebuild(disk: View<'_>, volumes: &[Volume], made: &Assembled) -> (Vec<Piece>, Option<Rebuilt>) {
+    let mut at = disk.image().rebuilt(&made.id);
+    let (mut pieces, mut of) = (Vec::new(), Vec::new());
+    for computed in &made.computed {
+        let place = |(row, from): &(usize, u64)| {
+            let piece = places(volumes.get(*row)?, Extent::new(*from, computed.len)).next()?;
+            piece.place.filter(|_| piece.len == computed.len)
+        };
+        let Some(sources) = computed.of.iter().map(place).collect::<Option<Vec<u64>>>() else { continue };
+        if let Some(place) = at {
+            pieces.push(Piece { start: computed.start, len: computed.len, place: Some(place) });
+        }
+        at = at.map(|at| at.saturating_add(computed.len));
+        of.push((computed.len, sources));
+    }
+    let rebuilt = (!of.is_empty()).then(|| (made.id.clone(), of));
+    (pieces, rebuilt)
 }
 
 /// Adds the partitions of an assembled volume that has a table of its own.

@@ -3,11 +3,12 @@
 use super::{Layout, Partition, Table, Volume, VolumeKind};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
-use crate::image::View;
+use crate::image::{self, View};
 
 /// Divides a disk by the first scheme that reads a table.
 pub(super) fn divide(disk: View<'_>) -> Layout {
-    let whole = Extent::new(0, disk.size());
+    // What is computed behind the end of the evidence is no part of it.
+    let whole = Extent::new(0, disk.size().min(image::original(disk.image()).size()));
     let Some((scheme, mut table)) = table(disk) else {
         let mut layout = Layout { sector: 512, ..Layout::default() };
         layout.push(VolumeKind::Whole, whole, String::new(), String::new());
