@@ -17,6 +17,8 @@ const IMAGES: &[&str] = &[
     "dftt/6-fat-undel.dd",
     "dftt/7-ntfs-undel.dd",
     "dfvfs/hfsplus.raw",
+    "dfvfs/apfs.raw",
+    "dissect/dissect-apfs-case_sensitive.bin",
     "dissect/dissect-exfat.bin",
     "dissect/dissect-ext4.bin",
     "dissect/dissect-ntfs.bin",
