@@ -46,6 +46,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("misc/ext4view-test_disk1.bin", "ext"),
     ("misc/goext4-hierarchy_32.ext4", "ext"),
     ("misc/gofat-fat12.dd", "fat"),
+    ("misc/opf-hfs-hello.img", "hfsplus"),
     ("misc/ntfs-crate-testfs1", "ntfs"),
     ("msuhanov/exfat_win.raw", "exfat"),
     ("msuhanov/fat16.raw", "fat"),

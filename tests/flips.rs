@@ -28,6 +28,7 @@ const IMAGES: &[&str] = &[
     "misc/goext4-hierarchy_32.ext4",
     "misc/gofat-fat12.dd",
     "misc/ntfs-crate-testfs1",
+    "misc/opf-hfs-hello.img",
     "msuhanov/exfat_win.raw",
     "msuhanov/fat16.raw",
     "msuhanov/fat_deleted_dir.raw",

@@ -1,6 +1,7 @@
 //! What is known of the whole catalog: the path of each folder, where links lead, which numbers are in use.
 
 use super::btree::Tree;
+use super::header::Header;
 use super::record::{Parsed, ROOT, Record, parse};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -52,8 +53,8 @@ struct Part {
 
 impl Catalog {
     /// Goes through all leaves.
-    pub(super) fn read(tree: &Tree<'_>) -> Self {
-        let parts: Vec<Part> = tree.leaves.par_chunks(256).map(|nodes| part(tree, nodes)).collect();
+    pub(super) fn read(tree: &Tree<'_>, header: &Header) -> Self {
+        let parts: Vec<Part> = tree.leaves.par_chunks(256).map(|nodes| part(tree, header, nodes)).collect();
         let mut catalog = Self::default();
         let (mut folders, mut inodes, mut links) = (HashMap::new(), Vec::new(), HashMap::new());
         for part in parts {
@@ -152,7 +153,7 @@ impl Catalog {
     }
 }
 
-fn part(tree: &Tree<'_>, nodes: &[u32]) -> Part {
+fn part(tree: &Tree<'_>, header: &Header, nodes: &[u32]) -> Part {
     let mut part = Part::default();
     for number in nodes {
         let Some(node) = tree.node(*number) else {
@@ -160,7 +161,7 @@ fn part(tree: &Tree<'_>, nodes: &[u32]) -> Part {
             continue;
         };
         for (row, (at, bytes)) in node.records().enumerate() {
-            match parse(bytes) {
+            match parse(bytes, header) {
                 Some(Parsed::Record(record)) => part.take(*record),
                 Some(Parsed::Thread) => {}
                 None => {

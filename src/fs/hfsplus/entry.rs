@@ -48,7 +48,7 @@ pub(super) fn live(hfs: &Hfs<'_>, record: &Record, at: u64) -> Vec<Entry> {
 pub(super) fn begin(record: &Record, path: String, kind: EntryKind, at: u64) -> Entry {
     let mut entry = Entry::new(path, kind, record.id.to_string(), at);
     entry.times = record.times();
-    entry.access = Some(record.access);
+    entry.access = record.access;
     for (name, value) in ["finder_type", "finder_creator"].into_iter().zip(record.finder) {
         if record.forks.is_some() && value != [0; 4] {
             entry.attributes.push((name.to_owned(), text_or_hex(&value, 4)));
@@ -59,8 +59,8 @@ pub(super) fn begin(record: &Record, path: String, kind: EntryKind, at: u64) -> 
 }
 
 /// What a record's mode says that it is.
-pub(super) const fn kind_of(record: &Record) -> EntryKind {
-    match record.access.mode >> 12 {
+pub(super) fn kind_of(record: &Record) -> EntryKind {
+    match record.mode() >> 12 {
         _ if record.forks.is_none() => EntryKind::Directory,
         10 => EntryKind::Symlink,
         1 | 2 | 6 | 12 => EntryKind::Special,
