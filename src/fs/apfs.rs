@@ -137,6 +137,9 @@ impl<'img> Apfs<'img> {
                 continue;
             };
             let mut name = head.name.clone();
+            if name.is_empty() {
+                name = format!("volume {oid}");
+            }
             while names.contains(&name) {
                 name.push('_');
             }
@@ -221,12 +224,15 @@ impl<'img> Apfs<'img> {
 
     fn deleted(&self) -> Batch {
         let mut fuel = tank(&self.blocks);
-        let mut all: Vec<_> = self.volumes.iter().flat_map(|v| lost::in_snapshots(self, v, &mut fuel)).collect();
+        let mut faults = Vec::new();
+        let kept = self.volumes.iter().flat_map(|v| lost::in_snapshots(self, v, &mut fuel, &mut faults));
+        let mut all: Vec<_> = kept.collect();
         // What a snapshot keeps is not listed again out of an old node.
         let kept: HashSet<(String, String)> = all.iter().map(|e| (e.path.clone(), e.inode.clone())).collect();
         let old = lost::in_old_nodes(self, &mut fuel);
         all.extend(old.into_iter().filter(|entry| !kept.contains(&(entry.path.clone(), entry.inode.clone()))));
-        all.into_iter().map(Ok).collect()
+        let faults = faults.into_iter().map(|(at, what)| Err(Fault::new(self.blocks.view.absolute(at), NAME, what)));
+        all.into_iter().map(Ok).chain(faults).collect()
     }
 }
 

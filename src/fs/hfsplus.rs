@@ -54,7 +54,11 @@ struct Hfs<'img> {
 /// Claims volumes with a volume header, or the alternate of one.
 pub fn probe(view: View<'_>) -> Option<Claim> {
     let header = Header::find(view)?;
-    let (surety, which) = if header.is_alternate { (45, "alternate volume header") } else { (95, "volume header") };
+    let (surety, which) = match (header.is_alternate, header.is_classic()) {
+        (true, _) => (45, "alternate volume header"),
+        (false, true) => (80, "master directory block"),
+        (false, false) => (95, "volume header"),
+    };
     let reason = format!("a possible {} {which} at byte {}", header.name(), view.absolute(header.at));
     Some(Claim { surety, reason })
 }
@@ -115,6 +119,9 @@ fn free(view: View<'_>, disk: &Disk<'_>, header: &Header, overflow: &Overflow) -
     };
     let mut unread = None;
     for part in Content::new(view, &map).parts() {
+        if block >= blocks {
+            break;
+        }
         let part = match part {
             Ok(part) => part,
             Err(fault) => {
@@ -124,6 +131,7 @@ fn free(view: View<'_>, disk: &Disk<'_>, header: &Header, overflow: &Overflow) -
         };
         for byte in part.iter() {
             match byte {
+                _ if block >= blocks => break,
                 0xff => {}
                 0 => add(block, 8),
                 _ => {

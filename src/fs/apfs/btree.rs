@@ -6,6 +6,7 @@ use super::object::{Blocks, NODE, NODE_ROOT, kind};
 use crate::bytes::Fields;
 use crate::fuel::Fuel;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// Where a node's data begin.
@@ -100,12 +101,16 @@ pub(super) fn walk(
     place: &dyn Fn(u64) -> Option<u64>,
     fuel: &mut Fuel,
 ) -> Walked {
-    let mut walked = Walked::default();
+    let (mut walked, mut seen) = (Walked::default(), HashSet::new());
     let mut way = vec![(root, None::<u16>)];
     while let Some((block, level)) = way.pop() {
         if fuel.burn(1).is_err() {
             walked.wrong.push((blocks.place(root), "a tree has more nodes than the container has blocks".to_owned()));
             break;
+        }
+        if !seen.insert(block) {
+            walked.wrong.push((blocks.place(block), format!("the tree leads to the node in block {block} twice")));
+            continue;
         }
         if level == Some(0) {
             walked.leaves.push(block);

@@ -113,7 +113,8 @@ fn superblock(blocks: &Blocks<'_>, at: u64) -> Option<Superblock> {
 
 /// The free blocks of the container, and what is wrong with what tells of them.
 pub(super) fn free(blocks: &Blocks<'_>, superblock: &Superblock) -> (ExtentSet, Option<String>) {
-    let mut space = Space { blocks, size: blocks.view.size(), free: Vec::new(), missing: 0 };
+    let left = blocks.view.size().checked_div(blocks.size).unwrap_or(0).saturating_mul(2);
+    let mut space = Space { blocks, size: blocks.view.size(), free: Vec::new(), missing: 0, left };
     let read = spaceman(blocks, superblock).and_then(|raw| space.read(&raw));
     let wrong = match (read, space.missing) {
         (None, _) => Some("the space manager cannot be read: which blocks are free is not known".to_owned()),
@@ -149,9 +150,11 @@ struct Space<'a, 'img> {
     size: u64,
     free: Vec<Extent>,
     missing: u64,
+    /// Blocks that may still be told of, or read for it: a sound container tells of each once.
+    left: u64,
 }
 
-impl Space<'_, '_> {
+impl<'img> Space<'_, 'img> {
     fn read(&mut self, b: &[u8]) -> Option<()> {
         let (chunk_lists, groups) = (u64::from(b.le32(64)?), u64::from(b.le32(68)?));
         let addresses = usize::try_from(b.le32(80)?).ok()?;
@@ -166,9 +169,15 @@ impl Space<'_, '_> {
         Some(())
     }
 
+    /// A block that lists others.
+    fn list(&mut self, block: u64) -> Option<Cow<'img, [u8]>> {
+        self.left = self.left.checked_sub(1)?;
+        self.blocks.sound(block)
+    }
+
     /// A list of lists.
     fn group(&mut self, block: u64) {
-        let Some(raw) = self.blocks.sound(block) else {
+        let Some(raw) = self.list(block) else {
             self.missing = self.missing.saturating_add(1);
             return;
         };
@@ -179,7 +188,7 @@ impl Space<'_, '_> {
 
     /// A list of chunks of blocks, each with its bitmap.
     fn chunks(&mut self, block: u64) {
-        let Some(raw) = self.blocks.sound(block) else {
+        let Some(raw) = self.list(block) else {
             self.missing = self.missing.saturating_add(1);
             return;
         };
@@ -194,6 +203,8 @@ impl Space<'_, '_> {
     }
 
     fn chunk(&mut self, first: u64, count: u64, map: u64) {
+        let count = count.min(self.left);
+        self.left = self.left.saturating_sub(count.max(1));
         if map == 0 {
             return self.add(first, count);
         }

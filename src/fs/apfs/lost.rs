@@ -28,13 +28,24 @@ const MAX_OLDER: usize = 64;
 const MAX_DEPTH: usize = 256;
 
 /// What the snapshots of a volume hold that is not there any more, or is another today.
-pub(super) fn in_snapshots(apfs: &Apfs<'_>, volume: &Volume<'_>, fuel: &mut Fuel) -> Vec<Entry> {
+pub(super) fn in_snapshots(
+    apfs: &Apfs<'_>,
+    volume: &Volume<'_>,
+    fuel: &mut Fuel,
+    faults: &mut Vec<(u64, String)>,
+) -> Vec<Entry> {
     let mut seen_leaves: HashSet<u64> = volume.tree.leaf_blocks().collect();
     let (mut seen, mut out) = (HashSet::new(), Vec::new());
     for snapshot in &volume.snapshots {
-        let Some(head) = Head::read(&apfs.blocks, snapshot.at) else { continue };
+        let Some(head) = Head::read(&apfs.blocks, snapshot.at) else {
+            let what = format!("the superblock of snapshot {} is damaged: it is not read", snapshot.name);
+            faults.push((apfs.blocks.place(snapshot.at), what));
+            continue;
+        };
         // The map of today knows where all was at that time.
         let tree = Tree::open(apfs.blocks, head, &volume.omap, snapshot.xid, fuel);
+        let wrong = tree.wrong.iter().map(|(at, what)| (*at, format!("snapshot {}: {what}", snapshot.name)));
+        faults.extend(wrong);
         let (maker, today) = (Maker { tree: &tree, prefix: &volume.prefix }, &volume.tree);
         let leaves: Vec<u64> = tree.leaf_blocks().filter(|block| seen_leaves.insert(*block)).collect();
         for inode in leaves.into_iter().flat_map(|block| tree.inodes_in(block)) {

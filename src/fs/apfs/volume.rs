@@ -17,8 +17,9 @@ use std::sync::Arc;
 pub(super) const ORPHANS: &str = "/$OrphanFiles";
 /// No path may be deeper.
 const MAX_DEPTH: usize = 1024;
-/// Leaves that hold the records of one number.
+/// Leaves that hold the records of one number; of each, where all names together lead to so many that no sound tree does.
 const MAX_LEAVES: usize = 1 << 14;
+const FEW_LEAVES: usize = 8;
 /// Snapshots of a volume.
 const MAX_SNAPSHOTS: usize = 4096;
 
@@ -132,6 +133,8 @@ pub(super) struct Tree<'img> {
     pub(super) blocks: Blocks<'img>,
     pub(super) head: Head,
     leaves: Vec<Leaf>,
+    /// Leaves that are read for the records of one number.
+    most: usize,
     paths: HashMap<u64, Arc<str>>,
     /// Numbers that names lead to, sorted.
     named: Vec<u64>,
@@ -156,6 +159,7 @@ impl<'img> Tree<'img> {
         let mut tree = Self {
             blocks,
             leaves: Vec::new(),
+            most: MAX_LEAVES,
             paths: HashMap::new(),
             named: Vec::new(),
             sealed: Vec::new(),
@@ -195,6 +199,7 @@ impl<'img> Tree<'img> {
         }
         self.leaves.sort_by_key(|leaf| leaf.first);
         self.named.sort_unstable();
+        self.limit();
         self.named.dedup();
         self.paths.insert(ROOT, Arc::from(""));
         self.paths.insert(PRIVATE, Arc::from("/private-dir"));
@@ -217,6 +222,17 @@ impl<'img> Tree<'img> {
             }
         }
         Some(Looked { leaf, directories, named, is_damaged })
+    }
+
+    /// Says how many leaves are read for one number: names of a damaged tree may all lead to the number that has most.
+    fn limit(&mut self) {
+        let first = |id: u64| self.leaves.partition_point(|leaf| leaf.first.0 < id);
+        let leaves = |id: &u64| first(id.saturating_add(1)).saturating_sub(first(*id)).saturating_add(1);
+        let all = self.named.iter().map(leaves).fold(0usize, usize::saturating_add);
+        let sound = self.named.len().saturating_add(self.leaves.len()).saturating_mul(16).saturating_add(1 << 20);
+        if all > sound {
+            self.most = FEW_LEAVES;
+        }
     }
 
     /// The path of a directory, with those on the way to it.
@@ -312,7 +328,7 @@ impl<'img> Tree<'img> {
         let leaves = self.leaves.get(first..).unwrap_or_default();
         let leaves = leaves.iter().take_while(|leaf| leaf.first.0 <= id);
         for (number, leaf) in leaves.enumerate() {
-            if number >= MAX_LEAVES {
+            if number >= self.most {
                 return false;
             }
             let Some(node) = self.blocks.read(leaf.block).and_then(Node::new) else { continue };

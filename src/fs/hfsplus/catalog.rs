@@ -36,6 +36,8 @@ pub(super) struct Catalog {
     private: Option<u32>,
     /// Numbers in use, sorted.
     live: Vec<u32>,
+    /// How many records lead to a number, where that is more than one.
+    uses: HashMap<u32, usize>,
     /// What is damaged, and where.
     pub(super) wrong: Vec<(u64, String)>,
 }
@@ -47,6 +49,8 @@ struct Part {
     /// Records whose names are those of what has several.
     inodes: Vec<Record>,
     folder_links: Vec<(u32, Folder)>,
+    /// The numbers of links to files.
+    file_links: Vec<u32>,
     live: Vec<u32>,
     wrong: Vec<(u64, String)>,
 }
@@ -57,19 +61,33 @@ impl Catalog {
         let parts: Vec<Part> = tree.leaves.par_chunks(256).map(|nodes| part(tree, header, nodes)).collect();
         let mut catalog = Self::default();
         let (mut folders, mut inodes, mut links) = (HashMap::new(), Vec::new(), HashMap::new());
+        let mut file_links: HashMap<u32, usize> = HashMap::new();
         for part in parts {
             folders.extend(part.folders);
             inodes.extend(part.inodes);
             for (number, link) in part.folder_links {
                 links.entry(number).or_insert(link);
             }
+            for number in part.file_links {
+                let count = file_links.entry(number).or_default();
+                *count = count.saturating_add(1);
+            }
             catalog.live.extend(part.live);
             catalog.wrong.extend(part.wrong);
         }
         catalog.live.sort_unstable();
+        for same in catalog.live.chunk_by(|a, b| a == b).filter(|same| same.len() > 1) {
+            same.first().and_then(|id| catalog.uses.insert(*id, same.len()));
+        }
         catalog.live.dedup();
         catalog.label = folders.get(&ROOT).map(|root| root.name.to_string()).unwrap_or_default();
         catalog.take_inodes(&folders, inodes);
+        for (number, count) in file_links {
+            if let Some(file) = catalog.files.get(&number) {
+                let uses = catalog.uses.entry(file.id).or_insert(1);
+                *uses = uses.saturating_add(count);
+            }
+        }
         // What a folder holds stands below the first of its names.
         for (number, link) in links {
             if let Some(id) = catalog.folders.get(&number) {
@@ -147,6 +165,11 @@ impl Catalog {
         Some(record.parent) == self.private && record.name.starts_with("iNode")
     }
 
+    /// How many records lead to a number.
+    pub(super) fn uses(&self, id: u32) -> usize {
+        self.uses.get(&id).copied().unwrap_or(1)
+    }
+
     /// Whether a number is in use.
     pub(super) fn is_live(&self, id: u32) -> bool {
         self.live.binary_search(&id).is_ok()
@@ -178,6 +201,9 @@ impl Part {
     fn take(&mut self, record: Record) {
         self.live.push(record.id);
         let folder = || Folder { parent: record.parent, name: record.name.clone().into() };
+        if record.is_file_link() {
+            self.file_links.push(record.special);
+        }
         if record.is_folder_link() {
             self.folder_links.push((record.special, folder()));
         }

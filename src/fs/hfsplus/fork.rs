@@ -127,6 +127,11 @@ impl Overflow {
         (all, None)
     }
 
+    /// How many rows a file has, of both forks.
+    pub(super) fn rows_of(&self, id: u32) -> usize {
+        [DATA, RESOURCE].iter().filter_map(|fork| self.rows.get(&(id, *fork))).map(BTreeMap::len).sum()
+    }
+
     /// The stretches of bad blocks: the file of these has no record.
     pub(super) fn bad_blocks(&self) -> Vec<Span> {
         let rows = self.rows.get(&(BAD_BLOCKS, DATA)).into_iter().flat_map(BTreeMap::values);
