@@ -4,7 +4,7 @@ use super::btree::Tree;
 use super::header::Header;
 use super::record::{Parsed, ROOT, Record, parse};
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Below this path stands what no folder leads to.
@@ -60,7 +60,7 @@ impl Catalog {
     pub(super) fn read(tree: &Tree<'_>, header: &Header) -> Self {
         let parts: Vec<Part> = tree.leaves.par_chunks(256).map(|nodes| part(tree, header, nodes)).collect();
         let mut catalog = Self::default();
-        let (mut folders, mut inodes, mut links) = (HashMap::new(), Vec::new(), HashMap::new());
+        let (mut folders, mut inodes, mut links) = (HashMap::new(), Vec::new(), BTreeMap::new());
         let mut file_links: HashMap<u32, usize> = HashMap::new();
         for part in parts {
             folders.extend(part.folders);
@@ -89,7 +89,7 @@ impl Catalog {
             }
         }
         // What a folder holds stands below the first of its names.
-        for (number, link) in links {
+        for (number, link) in links.into_iter().rev() {
             if let Some(id) = catalog.folders.get(&number) {
                 folders.insert(*id, link);
             }
@@ -102,10 +102,8 @@ impl Catalog {
 
     /// Files and folders of which links tell, by the number in their name.
     fn take_inodes(&mut self, folders: &HashMap<u32, Folder>, inodes: Vec<Record>) {
-        let named = |name: &str| {
-            let mut found = folders.iter().filter(|(_, f)| f.parent == ROOT && &*f.name == name).map(|(id, _)| *id);
-            found.next()
-        };
+        let named =
+            |name: &str| folders.iter().filter(|(_, f)| f.parent == ROOT && &*f.name == name).map(|(id, _)| *id).min();
         self.private = named(FILES);
         let private_folders = named(FOLDERS);
         for record in inodes {

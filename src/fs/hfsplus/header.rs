@@ -177,15 +177,14 @@ impl Header {
         })
     }
 
-    /// The fields that differ from those of another copy, of those that both keep alike.
+    /// The fields that differ from those of another copy, of those that both keep alike: an identifier or a journal may be given to a
+    /// volume later, and are not in the alternate then.
     pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
         let fields = [
             ("the kind of file system", self.kind != other.kind),
             ("the block size", self.block != other.block),
             ("the number of blocks", self.blocks != other.blocks),
             ("the date of creation", self.created != other.created),
-            ("the identifier", self.id != other.id),
-            ("the journal's place", self.journal_info != other.journal_info),
             ("the allocation file", self.allocation != other.allocation),
             ("the extents file", self.extents != other.extents),
             ("the catalog", self.catalog != other.catalog),
