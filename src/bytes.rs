@@ -75,6 +75,12 @@ pub fn utf16_le(bytes: &[u8]) -> String {
     char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
+/// A fixed field of text, one byte a character (ISO 8859-1), up to its first zero and without blanks at its end.
+pub fn latin1(field: &[u8]) -> String {
+    let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
+    text.iter().map(|byte| char::from(*byte)).collect::<String>().trim_end().to_owned()
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
@@ -105,6 +111,13 @@ pub fn guid([a, b, c, d, e, f, g, h, rest @ ..]: [u8; 16]) -> String {
     let (second, third) = (u16::from_le_bytes([e, f]), u16::from_le_bytes([g, h]));
     let rest = u64::from_be_bytes(rest);
     format!("{first:08x}-{second:04x}-{third:04x}-{:04x}-{:012x}", rest >> 48, rest & 0xffff_ffff_ffff)
+}
+
+/// A UUID as `blkid` prints it: its bytes in order.
+pub fn uuid(bytes: [u8; 16]) -> String {
+    let hex = hex(&bytes);
+    let parts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
+    parts.map(|(from, to)| hex.get(from..to).unwrap_or_default()).join("-")
 }
 
 #[cfg(test)]

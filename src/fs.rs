@@ -12,10 +12,13 @@ pub mod ext;
 pub mod fat;
 pub mod folder;
 pub mod hfsplus;
+pub mod known;
 pub mod ntfs;
 mod orphan;
+mod posix;
 mod scatter;
 mod verdict;
+pub mod xfs;
 
 use crate::content::Stream;
 use crate::extent::Extent;

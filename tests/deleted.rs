@@ -393,6 +393,19 @@ const KINDS: &[Kind] = &[
         driver: Driver::Own { cluster: 4096, wide: false, allocator: Allocator::NextFree },
         promised: Promise::Whole,
     },
+    // The kernel wipes the sizes, and on version 5 nothing but whole chunks of inodes keeps them.
+    Kind {
+        name: "XFS",
+        driver: Driver::System {
+            // It makes volumes of less than 300 MB for tests only.
+            make: |image| {
+                let small = [("TEST_DIR", "1"), ("TEST_DEV", "1"), ("QA_CHECK_FS", "1")];
+                done(Command::new("mkfs.xfs").envs(small).args(["-q", "-f"]).arg(image))
+            },
+            mount: loop_mount,
+        },
+        promised: Promise::Nothing,
+    },
     // The kernel wipes names, sizes and lists of blocks, and there is no journal.
     Kind {
         name: "ext2",

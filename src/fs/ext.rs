@@ -24,7 +24,7 @@ mod xattr;
 
 use super::disk::{self, Disk};
 use super::{Anomaly, Batch, Claim, Facts, FileSystem, Opened};
-use crate::bytes::Fields;
+use crate::bytes::{Fields, uuid};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fuel::Fuel;
@@ -186,12 +186,6 @@ fn facts(view: View<'_>, sb: &Superblock, groups: &Groups<'_>) -> Facts {
     groups.wrong.iter().for_each(|(at, what)| add(*at, what.clone()));
     let (name, label, id) = (sb.name().to_owned(), sb.label.clone(), uuid(sb.uuid));
     Facts { name, label, id, cluster: sb.block_size, size, faults, anomalies: Vec::new() }
-}
-
-fn uuid(bytes: [u8; 16]) -> String {
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let parts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
-    parts.map(|(from, to)| hex.get(from..to).unwrap_or_default()).join("-")
 }
 
 #[cfg(test)]

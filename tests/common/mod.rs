@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod container;
+pub mod filled;
 pub mod truth;
 
 use serde_json::Value;

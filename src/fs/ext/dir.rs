@@ -6,7 +6,7 @@
 
 use super::superblock::Superblock;
 use crate::bytes::Fields;
-use std::borrow::Cow;
+use crate::fs::posix;
 
 /// Inode, record length, name length, file type.
 const HEADER: usize = 8;
@@ -107,17 +107,11 @@ fn parse(sb: &Superblock, b: &[u8], at: u64) -> Option<(Dirent, usize, usize)> {
     let dirent = Dirent {
         at,
         inode: b.le32(0)?,
-        name: text(name),
+        name: posix::name(name),
         deleted: false,
         file_type: if sb.has_file_type() { b.byte(7)? } else { 0 },
     };
     (dirent.inode <= sb.inodes_count).then_some((dirent, len, used.min(len)))
-}
-
-/// A name, without what would be taken for a path.
-fn text(name: &[u8]) -> String {
-    let text = std::str::from_utf8(name).map_or_else(|_| String::from_utf8_lossy(name), Cow::Borrowed);
-    if name.iter().any(|c| matches!(c, b'/' | 0)) { text.replace(['/', '\0'], "\u{fffd}") } else { text.into_owned() }
 }
 
 /// Blocks of 64 KiB do not fit into 16 bits: their length is written as 0 or 65535.
@@ -131,8 +125,7 @@ const fn record_len(sb: &Superblock, raw: u16) -> usize {
 /// Whether bytes in a gap were an entry: a name without control characters, a known type.
 fn is_possible(sb: &Superblock, b: &[u8], dirent: &Dirent) -> bool {
     let name = b.byte(6).and_then(|len| b.span(HEADER, usize::from(len))).unwrap_or_default();
-    let printable = !name.is_empty() && name.iter().all(|c| *c >= 0x20 && *c != b'/' && *c != 0x7f);
     // An entry that was the first of its block has lost its inode: then its type has to vouch for it.
     let typed = if sb.has_file_type() { (1..=7).contains(&dirent.file_type) } else { dirent.inode != 0 };
-    printable && typed && std::str::from_utf8(name).is_ok()
+    posix::is_plausible_name(name) && typed
 }

@@ -2,10 +2,10 @@
 
 use super::dir::Dirent;
 use super::inode::Inode;
-use super::lost::kind_of;
 use super::map::{Mapper, Mapping};
 use super::{Ext, checksum, xattr};
 use crate::content::{Content, Stream};
+use crate::fs::posix::kind_of_type as kind_of;
 use crate::fs::{Entry, EntryKind};
 use crate::fuel::Fuel;
 use crate::text::Decimal;

@@ -5,7 +5,7 @@
 use super::superblock::Superblock;
 use crate::bytes::{Fields, index};
 use crate::extent::Extent;
-use crate::fs::{EntryKind, Times};
+use crate::fs::{EntryKind, Times, posix};
 use crate::time::Timestamp;
 
 const FLAG_ENCRYPT: u32 = 0x800;
@@ -79,13 +79,7 @@ impl Inode {
 
     /// What it is; `None` where its mode says nothing possible.
     pub(super) const fn kind(&self) -> Option<EntryKind> {
-        match self.mode & 0xf000 {
-            0x8000 => Some(EntryKind::File),
-            0x4000 => Some(EntryKind::Directory),
-            0xa000 => Some(EntryKind::Symlink),
-            0x1000 | 0x2000 | 0x6000 | 0xc000 => Some(EntryKind::Special),
-            _ => None,
-        }
+        posix::kind_of_mode(self.mode as u32)
     }
 
     pub(super) const fn is_encrypted(&self) -> bool {

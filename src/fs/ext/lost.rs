@@ -11,7 +11,7 @@ use super::superblock::Superblock;
 use crate::bytes::{Fields, index};
 use crate::content::Run;
 use crate::extent::{Extent, ExtentSet};
-use crate::fs::EntryKind;
+use crate::fs::posix::kind_of_type;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
@@ -217,17 +217,7 @@ pub(super) fn meant<'h>(
 /// Whether a name fits the inode that it names.
 fn agrees(dirent: &Dirent, inode: &Inode) -> bool {
     let known = dirent.file_type != 0 && inode.mode != 0;
-    inode.used && (!known || inode.kind() == Some(kind_of(dirent.file_type)))
-}
-
-/// `file_type` of a directory entry.
-pub(super) const fn kind_of(file_type: u8) -> EntryKind {
-    match file_type {
-        2 => EntryKind::Directory,
-        3..=6 => EntryKind::Special,
-        7 => EntryKind::Symlink,
-        _ => EntryKind::File,
-    }
+    inode.used && (!known || inode.kind() == Some(kind_of_type(dirent.file_type)))
 }
 
 /// The bytes of an incarnation's inode.

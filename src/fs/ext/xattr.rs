@@ -5,14 +5,12 @@
 
 use super::Ext;
 use super::inode::Inode;
-use crate::bytes::{Fields, text_or_hex};
+use crate::bytes::Fields;
+use crate::fs::posix::{self, MAX_VALUE};
 use crate::fs::{Access, Entry};
 use std::borrow::Cow;
-use std::fmt::Write;
 
 const MAGIC: u32 = 0xea02_0000;
-/// Bytes of a value that are told.
-const MAX_VALUE: usize = 4096;
 /// Attributes of one inode.
 const MAX_ATTRIBUTES: usize = 256;
 
@@ -94,30 +92,22 @@ fn told(index: u8, name: &[u8], value: &[u8]) -> (String, String) {
     };
     let name = format!("{prefix}{}", String::from_utf8_lossy(name));
     let access = if matches!(index, 2 | 3) { access_list(value) } else { None };
-    (name, access.unwrap_or_else(|| text_or_hex(value, MAX_VALUE)))
+    (name, access.unwrap_or_else(|| posix::value(value)))
 }
 
-/// An access list: `user::rw-,user:1000:r--,mask::r--,other::---`.
+/// An access list as ext packs it: entries for a named user or group are longer than the others.
 fn access_list(b: &[u8]) -> Option<String> {
     let mut at = 4usize; // a_version
-    let mut text = String::new();
-    while at < b.len() {
-        let (tag, rights) = (b.le16(at)?, b.le16(at.checked_add(2)?)?); // e_tag, e_perm
-        let who = match tag {
-            0x01 | 0x02 => "user",
-            0x04 | 0x08 => "group",
-            0x10 => "mask",
-            0x20 => "other",
-            _ => return None,
+    posix::access_list(std::iter::from_fn(|| {
+        let entry = || {
+            let (tag, rights) = (u32::from(b.le16(at)?), u32::from(b.le16(at.checked_add(2)?)?)); // e_tag, e_perm
+            let id = if posix::is_named(tag) { b.le32(at.checked_add(4)?)? } else { 0 }; // e_id
+            Some((tag, rights, id))
         };
-        let named = matches!(tag, 0x02 | 0x08);
-        let id = if named { b.le32(at.checked_add(4)?)?.to_string() } else { String::new() }; // e_id
-        let flag = |bit: u16, letter: char| if rights & bit != 0 { letter } else { '-' };
-        let comma = if text.is_empty() { "" } else { "," };
-        write!(text, "{comma}{who}:{id}:{}{}{}", flag(4, 'r'), flag(2, 'w'), flag(1, 'x')).ok()?;
-        at = at.checked_add(if named { 8 } else { 4 })?;
-    }
-    Some(text)
+        let found = (at < b.len()).then(entry)?;
+        at = at.saturating_add(if found.is_some_and(|(tag, ..)| posix::is_named(tag)) { 8 } else { 4 });
+        Some(found)
+    }))
 }
 
 #[cfg(test)]

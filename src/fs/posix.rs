@@ -1,0 +1,73 @@
+//! What the file systems of POSIX systems have in common: types in a mode, names as text, values of extended attributes
+//! and access lists as `acl(5)` writes them.
+
+use super::EntryKind;
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Bytes of an attribute's value that are told.
+pub(super) const MAX_VALUE: usize = 4096;
+
+/// What a mode (`st_mode`) says that it is; `None` where it says nothing possible.
+pub(super) const fn kind_of_mode(mode: u32) -> Option<EntryKind> {
+    match mode & 0xf000 {
+        0x8000 => Some(EntryKind::File),
+        0x4000 => Some(EntryKind::Directory),
+        0xa000 => Some(EntryKind::Symlink),
+        0x1000 | 0x2000 | 0x6000 | 0xc000 => Some(EntryKind::Special),
+        _ => None,
+    }
+}
+
+/// What a directory's byte of type says (ext, XFS and btrfs count alike); what is unknown is taken for a file.
+pub(super) const fn kind_of_type(file_type: u8) -> EntryKind {
+    match file_type {
+        2 => EntryKind::Directory,
+        7 => EntryKind::Symlink,
+        3..=6 => EntryKind::Special,
+        _ => EntryKind::File,
+    }
+}
+
+/// A name, without what would be taken for a path.
+pub(super) fn name(name: &[u8]) -> String {
+    let text = std::str::from_utf8(name).map_or_else(|_| String::from_utf8_lossy(name), Cow::Borrowed);
+    if name.iter().any(|c| matches!(c, b'/' | 0)) { text.replace(['/', '\0'], "\u{fffd}") } else { text.into_owned() }
+}
+
+/// Whether bytes of slack may have been a name: text without control characters.
+pub(super) fn is_plausible_name(name: &[u8]) -> bool {
+    let printable = !name.is_empty() && name.iter().all(|c| *c >= 0x20 && *c != b'/' && *c != 0x7f);
+    printable && std::str::from_utf8(name).is_ok()
+}
+
+/// An attribute's value: text where it is text, else hexadecimal.
+pub(super) fn value(value: &[u8]) -> String {
+    crate::bytes::text_or_hex(value, MAX_VALUE)
+}
+
+/// An access list of entries `(tag, rights, id)`: `user::rw-,user:1000:r--,mask::r--,other::---`; `None` where a tag is
+/// none.
+pub(super) fn access_list(entries: impl Iterator<Item = Option<(u32, u32, u32)>>) -> Option<String> {
+    let mut text = String::new();
+    for entry in entries {
+        let (tag, rights, id) = entry?;
+        let who = match tag {
+            0x01 | 0x02 => "user",
+            0x04 | 0x08 => "group",
+            0x10 => "mask",
+            0x20 => "other",
+            _ => return None,
+        };
+        let id = if is_named(tag) { id.to_string() } else { String::new() };
+        let flag = |bit: u32, letter: char| if rights & bit != 0 { letter } else { '-' };
+        let comma = if text.is_empty() { "" } else { "," };
+        write!(text, "{comma}{who}:{id}:{}{}{}", flag(4, 'r'), flag(2, 'w'), flag(1, 'x')).ok()?;
+    }
+    Some(text)
+}
+
+/// Whether an entry of an access list has a number of a user or a group.
+pub(super) const fn is_named(tag: u32) -> bool {
+    matches!(tag, 0x02 | 0x08)
+}
