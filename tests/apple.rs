@@ -78,3 +78,56 @@ fn what_xorriso_was_given_is_read_from_its_hfs_plus_volume() {
     assert_eq!(links, [("/a link", Some("first/somewhere"))]);
     assert_eq!(of(EntryKind::Directory).count(), 3);
 }
+
+/// Runs a command of hfsutils, which keep the current volume in a file of the home.
+fn hfs(dir: &Path, program: &str, args: &[&str]) {
+    let mut env = vec![format!("HOME={}", dir.display()), program.to_owned()];
+    env.extend(args.iter().map(|arg| (*arg).to_owned()));
+    tool(dir, "env", &env.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_hfsutils_wrote_and_deleted_is_read_from_their_hfs_volume() {
+    let dir = scratch();
+    let at = dir.path();
+    fs::File::create(at.join("disk.img")).unwrap().set_len(20 << 20).unwrap();
+    hfs(at, "hformat", &["-l", "A label", "disk.img"]);
+    hfs(at, "hmount", &["disk.img"]);
+    hfs(at, "hmkdir", &[":folder"]);
+    let mut files = BTreeMap::new();
+    for n in 0..240u32 {
+        let size = n * n * 2 % 50_021;
+        let bytes: Vec<u8> = (0..size).flat_map(|i| (i.wrapping_mul(2_654_435_761) ^ n).to_le_bytes()).collect();
+        files.insert(format!("file {n}"), bytes);
+    }
+    write(&at.join("tree"), &files);
+    let mut copy = vec!["-r".to_owned()];
+    copy.extend(files.keys().map(|name| format!("tree/{name}")));
+    copy.push(":folder".to_owned());
+    hfs(at, "hcopy", &copy.iter().map(String::as_str).collect::<Vec<_>>());
+    // The last names of the catalog, whose records nothing is moved over.
+    let gone: BTreeMap<String, Vec<u8>> = files.split_off("file 97");
+    for name in gone.keys().rev() {
+        hfs(at, "hdel", &[&format!(":folder:{name}")]);
+    }
+    hfs(at, "humount", &[]);
+    let image = open(&at.join("disk.img")).expect("the image opens");
+    let view = View::whole(image.as_ref());
+    let (row, _) = claims(view).into_iter().next().expect("a file system claims it");
+    let fs = (row.open)(view).expect("it opens");
+    let facts = fs.facts();
+    assert_eq!((facts.name.as_str(), facts.label.as_str()), ("HFS", "A label"));
+    assert!(facts.faults.is_empty() && facts.anomalies.is_empty(), "{facts:?}");
+    let (all, faults) = entries(fs.as_ref());
+    assert!(faults.is_empty() && all.iter().all(|entry| entry.faults.is_empty()), "{faults:?}");
+    let below = |allocated: bool| {
+        let listed = all.iter().filter(move |e| e.allocated == allocated && e.kind == EntryKind::File);
+        let named = listed.filter_map(|e| Some((e.path.strip_prefix("/folder/")?.to_owned(), content(view, e))));
+        named.collect::<BTreeMap<_, _>>()
+    };
+    assert!(below(true) == files, "all that is there is as it was given");
+    // hfsutils empty a file before they delete it: some names are left, and no content that is not theirs.
+    let found = below(false);
+    assert!(!found.is_empty() && found.keys().all(|name| gone.contains_key(name)), "{:?}", found.keys());
+    println!("{} of {} deleted names are left", found.len(), gone.len());
+}

@@ -1,9 +1,10 @@
-//! HFS+ and HFSX, the file systems of macOS before APFS, in an HFS wrapper too, with the records that deletion left.
+//! HFS+ and HFSX, the file systems of macOS before APFS, in an HFS wrapper too, and HFS, from which they come; with the records
+//! that deletion left.
 //!
-//! Specification: Apple Technical Note TN1150, "HFS Plus Volume Format"; `hfs_format.h` and `vfs_journal.h` of XNU for the
+//! Specification: Apple Technical Note TN1150, "HFS Plus Volume Format"; Inside Macintosh: Files, for HFS; `hfs_format.h` and `vfs_journal.h` of XNU for the
 //! journal, links and attributes. Live files are listed as a mount would show them, with what the journal still has to write
 //! back, in memory only. A file with several names is listed under each, a folder with several names under the first. Checked
-//! against The Sleuth Kit, 7-Zip and the files that xorriso was given, see docs/VALIDATION.md.
+//! against The Sleuth Kit, 7-Zip and the files that xorriso and hfsutils were given, see docs/VALIDATION.md.
 
 mod attributes;
 mod btree;
@@ -18,7 +19,7 @@ mod record;
 use super::disk::Disk;
 use super::{Anomaly, Batch, Claim, Facts, FileSystem, Opened};
 use crate::bytes::hex;
-use crate::content::{Content, Run};
+use crate::content::{Content, Run, Stream};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::image::View;
@@ -53,7 +54,11 @@ struct Hfs<'img> {
 /// Claims volumes with a volume header, or the alternate of one.
 pub fn probe(view: View<'_>) -> Option<Claim> {
     let header = Header::find(view)?;
-    let (surety, which) = if header.is_alternate { (45, "alternate volume header") } else { (95, "volume header") };
+    let (surety, which) = match (header.is_alternate, header.is_classic()) {
+        (true, _) => (45, "alternate volume header"),
+        (false, true) => (80, "master directory block"),
+        (false, false) => (95, "volume header"),
+    };
     let reason = format!("a possible {} {which} at byte {}", header.name(), view.absolute(header.at));
     Some(Claim { surety, reason })
 }
@@ -71,19 +76,19 @@ pub fn open(view: View<'_>) -> Opened<'_> {
         header = newer;
     }
     let disk = Arc::new(disk);
-    let (none, mut wrong) = (Overflow::default(), Vec::new());
+    let (none, mut wrong) = (Overflow::empty(header.is_classic()), Vec::new());
     let mut tree = |overflow: &Overflow, name: &str, id: u32, data: &fork::ForkData| {
         let (spans, short) = overflow.spans(id, fork::DATA, data);
         wrong.extend(short.map(|what| (header.at, format!("{name}: {what}"))));
         Tree::read(&disk, name, &fork::runs(&header, &spans))
     };
     let extents = tree(&none, "extents overflow file", 3, &header.extents);
-    let overflow = Overflow::read(&extents);
+    let overflow = Overflow::read(&extents, header.is_classic());
     let (catalog_tree, attributes_tree) = (
         tree(&overflow, "catalog", 4, &header.catalog),
         tree(&overflow, "attributes file", 8, &header.attributes_file),
     );
-    let catalog = Catalog::read(&catalog_tree);
+    let catalog = Catalog::read(&catalog_tree, &header);
     let (free, short) = free(view, &disk, &header, &overflow);
     wrong.extend(short.map(|what| (header.at, what)));
     let (facts, attributes) = (Facts::default(), Attributes::read(attributes_tree));
@@ -95,7 +100,10 @@ pub fn open(view: View<'_>) -> Opened<'_> {
 
 /// The blocks that the allocation file calls free.
 fn free(view: View<'_>, disk: &Disk<'_>, header: &Header, overflow: &Overflow) -> (ExtentSet, Option<String>) {
-    let (stream, wrong) = fork::stream(header, overflow, (6, fork::DATA), &header.allocation);
+    let (stream, wrong) = match header.bitmap {
+        Some(map) => (Stream::plain(vec![Run::Data(map)], map.len), None),
+        None => fork::stream(header, overflow, (6, fork::DATA), &header.allocation),
+    };
     let runs = stream.runs.iter().filter_map(|run| if let Run::Data(extent) = run { Some(*extent) } else { None });
     let mut map = stream.clone();
     map.runs = runs.flat_map(|run| disk.places(run.intersect(Extent::new(0, view.size())))).map(Run::Data).collect();
@@ -111,6 +119,9 @@ fn free(view: View<'_>, disk: &Disk<'_>, header: &Header, overflow: &Overflow) -
     };
     let mut unread = None;
     for part in Content::new(view, &map).parts() {
+        if block >= blocks {
+            break;
+        }
         let part = match part {
             Ok(part) => part,
             Err(fault) => {
@@ -120,6 +131,7 @@ fn free(view: View<'_>, disk: &Disk<'_>, header: &Header, overflow: &Overflow) -
         };
         for byte in part.iter() {
             match byte {
+                _ if block >= blocks => break,
                 0xff => {}
                 0 => add(block, 8),
                 _ => {
@@ -133,7 +145,10 @@ fn free(view: View<'_>, disk: &Disk<'_>, header: &Header, overflow: &Overflow) -
     let wrong = wrong.map(|what| format!("allocation file: {what}")).or(unread);
     let short = block < blocks && wrong.is_none();
     let what = || format!("the allocation file tells of {block} of {blocks} blocks");
-    (ExtentSet::new(free), wrong.or_else(|| short.then(what)))
+    // A damaged header may put the first block anywhere.
+    let whole = Extent::new(0, view.size());
+    let free = free.into_iter().map(|extent| extent.intersect(whole)).collect();
+    (free, wrong.or_else(|| short.then(what)))
 }
 
 impl Hfs<'_> {
@@ -151,7 +166,7 @@ impl Hfs<'_> {
         if header.is_alternate {
             wrong.push((header.at, "the volume header is destroyed; its alternate is used".to_owned()));
         }
-        let end = header.base.saturating_add(header.size());
+        let end = header.end();
         if end > self.view.size() {
             let what = format!("the file system ends at byte {end}, its volume has {}", self.view.size());
             wrong.push((header.at, what));
@@ -166,7 +181,7 @@ impl Hfs<'_> {
         Facts {
             name: header.name().to_owned(),
             label: self.catalog.label.clone(),
-            id: hex(&header.id),
+            id: if header.is_classic() { String::new() } else { hex(&header.id) },
             cluster: header.block,
             size: end,
             faults: wrong.into_iter().map(|(at, what)| self.fault(at, what)).collect(),
@@ -210,7 +225,7 @@ impl Hfs<'_> {
         let Some(node) = self.tree.node(number) else { return Vec::new() };
         let mut batch = Vec::new();
         for (at, bytes) in node.records() {
-            if let Some(Parsed::Record(record)) = parse(bytes) {
+            if let Some(Parsed::Record(record)) = parse(bytes, &self.header) {
                 batch.extend(entry::live(self, &record, self.tree.place_in(number, at)).into_iter().map(Ok));
             }
         }

@@ -12,6 +12,9 @@ const INLINE: u32 = 0x10;
 const FORK: u32 = 0x20;
 const EXTENTS: u32 = 0x30;
 
+/// Attributes of one file.
+const MAX_ATTRIBUTES: usize = 1024;
+
 /// Where the attributes of each file stand.
 pub(super) struct Attributes<'img> {
     tree: Tree<'img>,
@@ -55,7 +58,7 @@ impl<'img> Attributes<'img> {
         let first = self.rows.partition_point(|(other, ..)| *other < id);
         let rows = self.rows.get(first..).unwrap_or_default().iter().take_while(|(other, ..)| *other == id);
         let mut found: Vec<(Attribute, Vec<Span>, u32)> = Vec::new();
-        for (_, number, row) in rows {
+        for (_, number, row) in rows.take(MAX_ATTRIBUTES) {
             let Some(node) = self.tree.node(*number) else { continue };
             let Some((at, bytes)) = node.records().nth(usize::from(*row)) else { continue };
             if self.take(*number, at, bytes, &mut found).is_none() {

@@ -120,6 +120,8 @@ impl<'img> Tree<'img> {
         let told = head.be16(DESCRIPTOR.saturating_add(18)).map(u64::from).filter(|size| SIZES.contains(size));
         let is_header = head.byte(8) == Some(1) && told.is_some();
         self.node_size = told.filter(|_| is_header).unwrap_or_else(|| self.guess(size));
+        // No sound file is larger than its volume; what one that is damaged says may be anything.
+        let size = size.min(self.disk.view.size());
         self.count = u32::try_from(size.checked_div(self.node_size).unwrap_or(0)).unwrap_or(u32::MAX);
         let field = |at: usize| head.be32(DESCRIPTOR.saturating_add(at)).unwrap_or(0);
         let (records, first) = (field(6), field(10));

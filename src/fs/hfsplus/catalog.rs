@@ -1,9 +1,10 @@
 //! What is known of the whole catalog: the path of each folder, where links lead, which numbers are in use.
 
 use super::btree::Tree;
+use super::header::Header;
 use super::record::{Parsed, ROOT, Record, parse};
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Below this path stands what no folder leads to.
@@ -35,6 +36,8 @@ pub(super) struct Catalog {
     private: Option<u32>,
     /// Numbers in use, sorted.
     live: Vec<u32>,
+    /// How many records lead to a number, where that is more than one.
+    uses: HashMap<u32, usize>,
     /// What is damaged, and where.
     pub(super) wrong: Vec<(u64, String)>,
 }
@@ -46,31 +49,47 @@ struct Part {
     /// Records whose names are those of what has several.
     inodes: Vec<Record>,
     folder_links: Vec<(u32, Folder)>,
+    /// The numbers of links to files.
+    file_links: Vec<u32>,
     live: Vec<u32>,
     wrong: Vec<(u64, String)>,
 }
 
 impl Catalog {
     /// Goes through all leaves.
-    pub(super) fn read(tree: &Tree<'_>) -> Self {
-        let parts: Vec<Part> = tree.leaves.par_chunks(256).map(|nodes| part(tree, nodes)).collect();
+    pub(super) fn read(tree: &Tree<'_>, header: &Header) -> Self {
+        let parts: Vec<Part> = tree.leaves.par_chunks(256).map(|nodes| part(tree, header, nodes)).collect();
         let mut catalog = Self::default();
-        let (mut folders, mut inodes, mut links) = (HashMap::new(), Vec::new(), HashMap::new());
+        let (mut folders, mut inodes, mut links) = (HashMap::new(), Vec::new(), BTreeMap::new());
+        let mut file_links: HashMap<u32, usize> = HashMap::new();
         for part in parts {
             folders.extend(part.folders);
             inodes.extend(part.inodes);
             for (number, link) in part.folder_links {
                 links.entry(number).or_insert(link);
             }
+            for number in part.file_links {
+                let count = file_links.entry(number).or_default();
+                *count = count.saturating_add(1);
+            }
             catalog.live.extend(part.live);
             catalog.wrong.extend(part.wrong);
         }
         catalog.live.sort_unstable();
+        for same in catalog.live.chunk_by(|a, b| a == b).filter(|same| same.len() > 1) {
+            same.first().and_then(|id| catalog.uses.insert(*id, same.len()));
+        }
         catalog.live.dedup();
         catalog.label = folders.get(&ROOT).map(|root| root.name.to_string()).unwrap_or_default();
         catalog.take_inodes(&folders, inodes);
+        for (number, count) in file_links {
+            if let Some(file) = catalog.files.get(&number) {
+                let uses = catalog.uses.entry(file.id).or_insert(1);
+                *uses = uses.saturating_add(count);
+            }
+        }
         // What a folder holds stands below the first of its names.
-        for (number, link) in links {
+        for (number, link) in links.into_iter().rev() {
             if let Some(id) = catalog.folders.get(&number) {
                 folders.insert(*id, link);
             }
@@ -83,10 +102,8 @@ impl Catalog {
 
     /// Files and folders of which links tell, by the number in their name.
     fn take_inodes(&mut self, folders: &HashMap<u32, Folder>, inodes: Vec<Record>) {
-        let named = |name: &str| {
-            let mut found = folders.iter().filter(|(_, f)| f.parent == ROOT && &*f.name == name).map(|(id, _)| *id);
-            found.next()
-        };
+        let named =
+            |name: &str| folders.iter().filter(|(_, f)| f.parent == ROOT && &*f.name == name).map(|(id, _)| *id).min();
         self.private = named(FILES);
         let private_folders = named(FOLDERS);
         for record in inodes {
@@ -146,13 +163,18 @@ impl Catalog {
         Some(record.parent) == self.private && record.name.starts_with("iNode")
     }
 
+    /// How many records lead to a number.
+    pub(super) fn uses(&self, id: u32) -> usize {
+        self.uses.get(&id).copied().unwrap_or(1)
+    }
+
     /// Whether a number is in use.
     pub(super) fn is_live(&self, id: u32) -> bool {
         self.live.binary_search(&id).is_ok()
     }
 }
 
-fn part(tree: &Tree<'_>, nodes: &[u32]) -> Part {
+fn part(tree: &Tree<'_>, header: &Header, nodes: &[u32]) -> Part {
     let mut part = Part::default();
     for number in nodes {
         let Some(node) = tree.node(*number) else {
@@ -160,7 +182,7 @@ fn part(tree: &Tree<'_>, nodes: &[u32]) -> Part {
             continue;
         };
         for (row, (at, bytes)) in node.records().enumerate() {
-            match parse(bytes) {
+            match parse(bytes, header) {
                 Some(Parsed::Record(record)) => part.take(*record),
                 Some(Parsed::Thread) => {}
                 None => {
@@ -177,6 +199,9 @@ impl Part {
     fn take(&mut self, record: Record) {
         self.live.push(record.id);
         let folder = || Folder { parent: record.parent, name: record.name.clone().into() };
+        if record.is_file_link() {
+            self.file_links.push(record.special);
+        }
         if record.is_folder_link() {
             self.folder_links.push((record.special, folder()));
         }

@@ -3,7 +3,7 @@
 use super::Hfs;
 use super::attributes::Attribute;
 use super::catalog::ORPHANS;
-use super::fork::{self, ForkData};
+use super::fork::{self, ForkData, Overflow};
 use super::record::{ROOT, Record};
 use crate::bytes::text_or_hex;
 use crate::content::{Content, Stream};
@@ -11,6 +11,8 @@ use crate::fs::decmpfs::{self, Unpacked};
 use crate::fs::{Entry, EntryKind};
 use std::sync::Arc;
 
+/// Rows of extents that are read for all names of a file together.
+const MAX_ROWS: usize = 1 << 18;
 /// The longest target of a symbolic link.
 const MAX_TARGET: u64 = 4096;
 /// Bytes of a value that are told.
@@ -48,7 +50,7 @@ pub(super) fn live(hfs: &Hfs<'_>, record: &Record, at: u64) -> Vec<Entry> {
 pub(super) fn begin(record: &Record, path: String, kind: EntryKind, at: u64) -> Entry {
     let mut entry = Entry::new(path, kind, record.id.to_string(), at);
     entry.times = record.times();
-    entry.access = Some(record.access);
+    entry.access = record.access;
     for (name, value) in ["finder_type", "finder_creator"].into_iter().zip(record.finder) {
         if record.forks.is_some() && value != [0; 4] {
             entry.attributes.push((name.to_owned(), text_or_hex(&value, 4)));
@@ -59,8 +61,8 @@ pub(super) fn begin(record: &Record, path: String, kind: EntryKind, at: u64) -> 
 }
 
 /// What a record's mode says that it is.
-pub(super) const fn kind_of(record: &Record) -> EntryKind {
-    match record.access.mode >> 12 {
+pub(super) fn kind_of(record: &Record) -> EntryKind {
+    match record.mode() >> 12 {
         _ if record.forks.is_none() => EntryKind::Directory,
         10 => EntryKind::Symlink,
         1 | 2 | 6 | 12 => EntryKind::Special,
@@ -157,6 +159,13 @@ pub(super) fn stream_of(file: &Entry, name: &str, stream: Stream) -> Entry {
 }
 
 pub(super) fn fork_of(hfs: &Hfs<'_>, id: u32, kind: u8, data: &ForkData) -> (Stream, Option<String>) {
+    let uses = hfs.catalog.uses(id);
+    if uses > 1 && hfs.overflow.rows_of(id).saturating_mul(uses) > MAX_ROWS {
+        let none = Overflow::empty(hfs.header.is_classic());
+        let (stream, _) = fork::stream(&hfs.header, &none, (id, kind), data);
+        let what = format!("{uses} records lead to it, and it is in so many pieces that only the first are read");
+        return (stream, Some(what));
+    }
     fork::stream(&hfs.header, &hfs.overflow, (id, kind), data)
 }
 

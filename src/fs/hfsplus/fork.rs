@@ -41,6 +41,12 @@ impl ForkData {
         Some(Self { size: b.be64(0)?, blocks: b.be32(12)?, spans: spans(b, 16)? })
     }
 
+    /// A fork of HFS: its size in bytes, and three stretches at `at`.
+    pub(super) fn parse_classic(size: u32, b: &[u8], at: usize, block: u64) -> Option<Self> {
+        let blocks = u64::from(size).checked_next_multiple_of(block)?.checked_div(block)?;
+        Some(Self { size: size.into(), blocks: u32::try_from(blocks).ok()?, spans: classic_spans(b, at)? })
+    }
+
     /// True where its stretches may be, on a volume of so many blocks.
     pub(super) fn is_possible(&self, header: &Header) -> bool {
         let inside = |s: &Span| s.start.checked_add(s.count).is_some_and(|end| end <= header.blocks);
@@ -60,14 +66,31 @@ pub(super) fn spans(b: &[u8], at: usize) -> Option<[Span; 8]> {
     Some(out)
 }
 
+/// Three stretches of HFS.
+fn classic_spans(b: &[u8], at: usize) -> Option<[Span; 8]> {
+    let (rows, _) = b.span(at, 12)?.as_chunks::<4>();
+    let mut out = [Span::default(); 8];
+    for (span, row) in out.iter_mut().zip(rows) {
+        *span = Span { start: row.be16(0)?.into(), count: row.be16(2)?.into() };
+    }
+    Some(out)
+}
+
 /// Where forks go on: file and fork, and the rows of each by the first of their blocks in the fork.
-#[derive(Default)]
-pub(super) struct Overflow(BTreeMap<(u32, u8), BTreeMap<u32, [Span; 8]>>);
+pub(super) struct Overflow {
+    is_classic: bool,
+    rows: BTreeMap<(u32, u8), BTreeMap<u32, [Span; 8]>>,
+}
 
 impl Overflow {
+    /// No rows yet, of HFS or HFS+.
+    pub(super) const fn empty(is_classic: bool) -> Self {
+        Self { is_classic, rows: BTreeMap::new() }
+    }
+
     /// All rows of the extents overflow file.
-    pub(super) fn read(tree: &Tree<'_>) -> Self {
-        let mut overflow = Self::default();
+    pub(super) fn read(tree: &Tree<'_>, is_classic: bool) -> Self {
+        let mut overflow = Self::empty(is_classic);
         for number in &tree.leaves {
             let Some(node) = tree.node(*number) else { continue };
             node.records().for_each(|(_, record)| overflow.add(record));
@@ -77,8 +100,9 @@ impl Overflow {
 
     /// Adds the row of a record, if it is one that can be.
     pub(super) fn add(&mut self, record: &[u8]) {
-        if let Some((id, fork, first, spans)) = row(record) {
-            self.0.entry((id, fork)).or_default().entry(first).or_insert(spans);
+        let row = if self.is_classic { classic_row(record) } else { row(record) };
+        if let Some((id, fork, first, spans)) = row {
+            self.rows.entry((id, fork)).or_default().entry(first).or_insert(spans);
         }
     }
 
@@ -86,7 +110,7 @@ impl Overflow {
     pub(super) fn spans(&self, id: u32, fork: u8, data: &ForkData) -> (Vec<Span>, Option<String>) {
         let mut all: Vec<Span> = data.spans.iter().copied().filter(|span| span.count > 0).collect();
         let mut sum = all.iter().fold(0u32, |sum, span| sum.saturating_add(span.count));
-        let rows = self.0.get(&(id, fork));
+        let rows = self.rows.get(&(id, fork));
         while sum < data.blocks {
             let Some(spans) = rows.and_then(|rows| rows.get(&sum)) else {
                 return (all, Some(format!("where its blocks from the {sum}th of {} on lie is not told", data.blocks)));
@@ -103,9 +127,14 @@ impl Overflow {
         (all, None)
     }
 
+    /// How many rows a file has, of both forks.
+    pub(super) fn rows_of(&self, id: u32) -> usize {
+        [DATA, RESOURCE].iter().filter_map(|fork| self.rows.get(&(id, *fork))).map(BTreeMap::len).sum()
+    }
+
     /// The stretches of bad blocks: the file of these has no record.
     pub(super) fn bad_blocks(&self) -> Vec<Span> {
-        let rows = self.0.get(&(BAD_BLOCKS, DATA)).into_iter().flat_map(BTreeMap::values);
+        let rows = self.rows.get(&(BAD_BLOCKS, DATA)).into_iter().flat_map(BTreeMap::values);
         rows.flatten().copied().filter(|span| span.count > 0).collect()
     }
 }
@@ -114,6 +143,12 @@ impl Overflow {
 fn row(b: &[u8]) -> Option<(u32, u8, u32, [Span; 8])> {
     (b.be16(0)? == 10 && b.byte(3)? == 0 && matches!(b.byte(2)?, DATA | RESOURCE)).then_some(())?;
     Some((b.be32(4)?, b.byte(2)?, b.be32(8)?, spans(b, 12)?))
+}
+
+/// The same, of HFS.
+fn classic_row(b: &[u8]) -> Option<(u32, u8, u32, [Span; 8])> {
+    (b.byte(0)? == 7 && matches!(b.byte(1)?, DATA | RESOURCE)).then_some(())?;
+    Some((b.be32(2)?, b.byte(1)?, b.be16(6)?.into(), classic_spans(b, 8)?))
 }
 
 /// The runs of stretches of blocks, those that touch as one.

@@ -150,7 +150,7 @@ impl Journal {
 /// The journal's header, the bytes of a sector, and the bytes of the journal.
 fn head(b: &[u8]) -> Option<(Head, u64, u64)> {
     let order = Order { is_big: b.be32(4)? == 0x1234_5678 };
-    let magic = matches!(order.n32(b, 0)?, 0x4a4e_4c78 | 0x4f4e_4c78) && order.n32(b, 4)? == 0x1234_5678;
+    let magic = matches!(order.n32(b, 0)?, 0x4a4e_4c78 | 0x4a48_4452) && order.n32(b, 4)? == 0x1234_5678;
     let sector = u64::from(order.n32(b, 40)?);
     (magic && sector.is_power_of_two() && (512..=1 << 16).contains(&sector)).then_some(())?;
     let head = Head { order, start: order.n64(b, 8)?, end: order.n64(b, 16)?, list: order.n32(b, 32)?.into() };

@@ -52,7 +52,7 @@ pub(super) fn deleted(hfs: &Hfs<'_>) -> Vec<Entry> {
             }
         }
     }
-    let mut overflow = Overflow::default();
+    let mut overflow = Overflow::empty(hfs.header.is_classic());
     if found.values().any(|f| f.record.forks.iter().flatten().any(is_longer)) {
         old_rows(hfs, &mut overflow);
     }
@@ -119,8 +119,8 @@ fn stale(hfs: &Hfs<'_>, node: &Node<'_>, range: Range<usize>) -> Vec<(usize, Box
 
 fn possible(hfs: &Hfs<'_>, b: &[u8]) -> Option<Box<Record>> {
     // Most of what is looked at is zeros.
-    (8..=516).contains(&b.be16(0)?).then_some(())?;
-    match parse(b)? {
+    (b.be16(0)? != 0).then_some(())?;
+    match parse(b, &hfs.header)? {
         Parsed::Record(record) if record.is_possible(&hfs.header) && record.id < hfs.header.next_id => Some(record),
         _ => None,
     }

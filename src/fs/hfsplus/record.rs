@@ -1,6 +1,6 @@
 //! Records of the catalog: folders and files, with the names that lead to them.
 //!
-//! Apple TN1150, "Catalog File"; `hfs_format.h` of XNU for links and flags.
+//! Apple TN1150, "Catalog File"; `hfs_format.h` of XNU for links and flags; Inside Macintosh: Files, "Catalog Files", for HFS.
 
 use super::fork::ForkData;
 use super::header::Header;
@@ -23,7 +23,10 @@ pub(super) struct Record {
     pub(super) id: u32,
     /// Creation, change of content, change of attributes, access, backup: seconds since 1904.
     dates: [u32; 5],
-    pub(super) access: Access,
+    /// Of HFS+ only.
+    pub(super) access: Option<Access>,
+    /// True where its dates are in the time of the machine's zone (HFS).
+    is_local: bool,
     owner_flags: u8,
     /// Of a link the number of what it leads to, of a device its number.
     pub(super) special: u32,
@@ -41,7 +44,10 @@ pub(super) enum Parsed {
 }
 
 /// Reads a record with its key; `None` for what is none.
-pub(super) fn parse(b: &[u8]) -> Option<Parsed> {
+pub(super) fn parse(b: &[u8], header: &Header) -> Option<Parsed> {
+    if header.is_classic() {
+        return parse_classic(b, header.block);
+    }
     let key = usize::from(b.be16(0)?);
     let length = usize::from(b.be16(6)?);
     (length <= 255 && key == length.checked_mul(2)?.checked_add(6)?).then_some(())?;
@@ -65,12 +71,49 @@ pub(super) fn parse(b: &[u8]) -> Option<Parsed> {
         name: shown(&utf16_be(b.span(8, length.checked_mul(2)?)?)),
         id: body.be32(8)?,
         dates,
-        access,
+        access: Some(access),
+        is_local: false,
         owner_flags: body.byte(41)?,
         special: body.be32(44)?,
         finder: [body.array(48)?, body.array(52)?],
         forks,
     })))
+}
+
+/// A record of HFS: without permissions, in the time of the machine's zone, and with names in the code page of the Mac.
+fn parse_classic(b: &[u8], block: u64) -> Option<Parsed> {
+    let (key, length) = (usize::from(b.byte(0)?), usize::from(b.byte(6)?));
+    (length <= 31 && key >= length.checked_add(6)? && key <= 37).then_some(())?;
+    let body = b.get(key.checked_add(1)?.checked_next_multiple_of(2)?..)?;
+    let (id, dates, finder, forks): (usize, usize, usize, _) = match body.byte(0)? {
+        1 => (6, 10, 22, None),
+        2 => {
+            let fork = |size: usize, at: usize| ForkData::parse_classic(body.be32(size)?, body, at, block);
+            (20, 44, 4, Some([fork(26, 74)?, fork(36, 86)?]))
+        }
+        3 | 4 => return Some(Parsed::Thread),
+        _ => return None,
+    };
+    let date = |row: usize| body.be32(row.checked_mul(4)?.checked_add(dates)?);
+    body.span(0, 70)?;
+    let field = |at: usize| body.array(finder.checked_add(at)?);
+    Some(Parsed::Record(Box::new(Record {
+        parent: b.be32(2)?,
+        name: shown(&roman(b.span(7, length)?)),
+        id: body.be32(id)?,
+        dates: [date(0)?, date(1)?, 0, 0, date(2)?],
+        access: None,
+        is_local: true,
+        owner_flags: 0,
+        special: 0,
+        finder: [field(0)?, field(4)?],
+        forks,
+    })))
+}
+
+/// Text in the code page of the Mac.
+fn roman(b: &[u8]) -> String {
+    encoding_rs::MACINTOSH.decode_without_bom_handling(b).0.into_owned()
 }
 
 /// A name as macOS shows it.
@@ -85,13 +128,22 @@ pub(super) fn shown(stored: &str) -> String {
 
 impl Record {
     pub(super) fn times(&self) -> Times {
-        let [btime, mtime, ctime, atime, _] = self.dates.map(Timestamp::mac);
+        let [btime, mtime, ctime, atime, _] = self.dates.map(|date| self.time(date));
         Times { btime, mtime, ctime, atime, dtime: None }
     }
 
-    pub(super) const fn backup(&self) -> Option<Timestamp> {
+    pub(super) fn backup(&self) -> Option<Timestamp> {
         let [.., backup] = self.dates;
-        Timestamp::mac(backup)
+        self.time(backup)
+    }
+
+    fn time(&self, date: u32) -> Option<Timestamp> {
+        Some(Timestamp { local: self.is_local, ..Timestamp::mac(date)? })
+    }
+
+    /// Type and permissions; none of HFS.
+    pub(super) fn mode(&self) -> u32 {
+        self.access.map_or(0, |access| access.mode)
     }
 
     /// When it was last changed: attributes, then content.
@@ -121,7 +173,7 @@ impl Record {
         let forks = self.forks.iter().flatten().all(|fork| fork.is_possible(header));
         let [created, changed, ..] = self.dates;
         let named = !self.name.is_empty() && !self.name.contains(char::REPLACEMENT_CHARACTER);
-        let mode = matches!(self.access.mode >> 12, 0 | 1 | 2 | 4 | 6 | 8 | 10 | 12);
+        let mode = matches!(self.mode() >> 12, 0 | 1 | 2 | 4 | 6 | 8 | 10 | 12);
         numbers && forks && named && mode && created > 0 && changed > 0
     }
 }

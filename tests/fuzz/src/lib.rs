@@ -137,22 +137,25 @@ pub fn drain(content: &Content<'_>) {
 
 /// Lists a changed volume with the file system `name`, reads the beginning of every content, and drains free space.
 pub fn file_system(name: &str, bases: &mut [Base], input: &[u8]) {
-    let row = evidex::registry::FILE_SYSTEMS.iter().find(|row| row.name == name).expect("it is registered");
     let (number, changes) = input.split_first().unwrap_or((&0, &[]));
     let count = bases.len();
-    bases[usize::from(*number) % count].changed(changes, |image, end| {
-        let view = View::whole(image).sub(Extent::new(0, end));
-        let _ = (row.probe)(view);
-        let Ok(fs) = (row.open)(view) else { return };
-        let (entries, _) = evidex::fs::entries(fs.as_ref());
-        for entry in &entries {
-            drain(&Content::new(view, &entry.stream).slice(0, 1 << 16));
-            assert!(entry.stream.slack().len() <= entry.stream.runs.len(), "more slack than runs");
-        }
-        for extent in fs.unallocated().flatten() {
-            assert!(extent.end() <= view.size(), "free space ends behind the volume");
-        }
-    });
+    bases[usize::from(*number) % count].changed(changes, |image, end| list(name, image, end));
+}
+
+/// Lists the first `end` bytes of a volume with the file system `name`, and reads what it tells of.
+pub fn list(name: &str, image: &Bytes, end: u64) {
+    let row = evidex::registry::FILE_SYSTEMS.iter().find(|row| row.name == name).expect("it is registered");
+    let view = View::whole(image).sub(Extent::new(0, end));
+    let _ = (row.probe)(view);
+    let Ok(fs) = (row.open)(view) else { return };
+    let (entries, _) = evidex::fs::entries(fs.as_ref());
+    for entry in &entries {
+        drain(&Content::new(view, &entry.stream).slice(0, 1 << 16));
+        assert!(entry.stream.slack().len() <= entry.stream.runs.len(), "more slack than runs");
+    }
+    for extent in fs.unallocated().flatten() {
+        assert!(extent.end() <= view.size(), "free space ends behind the volume");
+    }
 }
 
 /// The target of a file system: its registered name, then its base volumes, which an input names by their number.
