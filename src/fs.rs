@@ -3,6 +3,7 @@
 //! A file system is one file below `fs/` (with a folder of its own for its parts) and one row of
 //! [`crate::registry::FILE_SYSTEMS`].
 
+pub mod btrfs;
 mod cluster;
 pub mod exfat;
 pub mod ext;

@@ -30,6 +30,7 @@ pub static FILE_SYSTEMS: &[fs::Row] = &[
     fs::Row { name: "fat", probe: fs::fat::probe, open: fs::fat::open },
     fs::Row { name: "exfat", probe: fs::exfat::probe, open: fs::exfat::open },
     fs::Row { name: "ext", probe: fs::ext::probe, open: fs::ext::open },
+    fs::Row { name: "btrfs", probe: fs::btrfs::probe, open: fs::btrfs::open },
     fs::Row { name: "xfs", probe: fs::xfs::probe, open: fs::xfs::open },
 ];
 

@@ -34,6 +34,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dfvfs/mbr.raw", "ext"),
     ("dfvfs/ntfs.raw", "ntfs"),
     ("dfvfs/xfs.raw", "xfs"),
+    ("dissect/dissect-btrfs-default.bin", "btrfs"),
     ("dissect/dissect-exfat.bin", "exfat"),
     ("dissect/dissect-ext4.bin", "ext"),
     ("dissect/dissect-fat32.bin", "fat"),

@@ -16,6 +16,7 @@ use std::os::unix::fs::FileExt;
 const IMAGES: &[&str] = &[
     "dftt/6-fat-undel.dd",
     "dftt/7-ntfs-undel.dd",
+    "dissect/dissect-btrfs-default.bin",
     "dissect/dissect-exfat.bin",
     "dissect/dissect-ext4.bin",
     "dissect/dissect-ntfs.bin",
@@ -24,6 +25,7 @@ const IMAGES: &[&str] = &[
     "fs-ident/xfs-v5.img",
     "forensics-samples/fs.ntfs",
     "forensics-samples/fs.vfat",
+    "fs-ident/btrfs.img",
     "fs-ident/ext3.img",
     "misc/goext4-hierarchy_32.ext4",
     "misc/gofat-fat12.dd",

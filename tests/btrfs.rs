@@ -1,0 +1,81 @@
+//! btrfs volumes that `mkfs.btrfs` makes and the kernel fills: every path, size and content against what was written, with
+//! subvolumes, snapshots and every way of packing. Where no such volume can be made or mounted a test says so and passes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::filled::{self, Filled, done};
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+/// What is made: a name, options of `mkfs.btrfs` and of the mount.
+const KINDS: &[(&str, &[&str], &str)] = &[
+    ("plain", &[], ""),
+    ("zlib", &["--csum", "xxhash"], "compress-force=zlib"),
+    ("lzo", &["--csum", "sha256"], "compress=lzo"),
+    ("zstd", &["--csum", "blake2"], "compress-force=zstd:9"),
+    ("mixed groups, 4 KiB nodes", &["--mixed", "-n", "4096"], "compress=zstd"),
+    ("single, no hole items, 64 KiB nodes", &["-m", "single", "-n", "65536", "-O", "no-holes"], ""),
+    ("holes as items", &["-O", "^no-holes", "-R", "^free-space-tree"], "max_inline=0"),
+];
+
+/// A volume that the kernel filled: with a subvolume, a snapshot that shares all and one that has changed since.
+fn made(options: &[&str], mount: &str) -> Option<Filled> {
+    let more = |at: &Path| {
+        let btrfs = |args: &[&str]| assert!(done(Command::new("btrfs").args(args).current_dir(at)), "{args:?}");
+        btrfs(&["subvolume", "create", "deep/inner"]);
+        fs::write(at.join("deep/inner/file in it"), filled::noise(77, 30_000)).unwrap();
+        btrfs(&["subvolume", "snapshot", "-r", ".", "few/as it was"]);
+        btrfs(&["subvolume", "snapshot", "deep/inner", "deep/second"]);
+        fs::write(at.join("deep/second/file in it"), b"changed").unwrap();
+        fs::write(at.join("deep/noise of 70000"), filled::noise(78, 66_000)).unwrap();
+        fs::remove_file(at.join("few/1")).unwrap();
+        assert!(done(Command::new("cp").args(["--reflink=always", "braid a", "braid c"]).current_dir(at)));
+    };
+    let mkfs = |image: &Path| done(Command::new("mkfs.btrfs").args(["-q", "-f"]).args(options).arg(image));
+    let volume = filled::volume(512 << 20, &mkfs, mount, &more);
+    if volume.is_none() {
+        eprintln!("left out: no btrfs volume can be made and mounted here ({options:?})");
+    }
+    volume
+}
+
+#[test]
+fn what_the_kernel_wrote_is_listed() {
+    for (name, options, mount) in KINDS {
+        let Some(volume) = made(options, mount) else { continue };
+        let count = volume.compare("btrfs");
+        let attributes = volume.attributes("/deep/noise of 1");
+        let has = |key: &str, value: &str| attributes.iter().any(|(k, v)| k == key && v == value);
+        assert!(has("user.note", "in the inode") && has("user.large", &"x".repeat(3000)), "{name}: {attributes:?}");
+        volume.read(|fs, _| assert_eq!((&fs.facts().faults, &fs.facts().anomalies), (&vec![], &vec![]), "{name}"));
+        println!("{name:50} {count} entries as they were written");
+    }
+}
+
+#[test]
+fn damaged_copies_are_made_good_by_the_other() {
+    let Some(volume) = made(&["-m", "dup"], "") else { return };
+    let file = fs::File::options().write(true).read(true).open(&volume.image).unwrap();
+    let mut root = [0; 8];
+    file.read_exact_at(&mut root, (1 << 16) + 80).unwrap();
+    // The first superblock, and the first copy of the root of trees.
+    file.write_all_at(&[0; 4096], 1 << 16).unwrap();
+    let is_root = |at: &u64| {
+        let mut address = [0; 8];
+        file.read_exact_at(&mut address, at + 48).unwrap();
+        address == root
+    };
+    let copies: Vec<u64> = (0..512u64 << 20).step_by(4096).filter(is_root).collect();
+    assert_eq!(copies.len(), 2);
+    file.write_all_at(b"damage", copies[0] + 2000).unwrap();
+    volume.compare("btrfs");
+    let told = |what: &str| volume.read(|fs, _| fs.facts().faults.iter().any(|fault| fault.what.contains(what)));
+    assert!(told("the superblock is destroyed"));
+    assert!(told("a copy of the block of address"));
+    // Without a second copy it is read as it is, or missed aloud.
+    file.write_all_at(b"damage", copies[1] + 2000).unwrap();
+    assert!(told("the checksum of the block of address"));
+}
