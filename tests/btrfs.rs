@@ -79,3 +79,24 @@ fn damaged_copies_are_made_good_by_the_other() {
     file.write_all_at(b"damage", copies[1] + 2000).unwrap();
     assert!(told("the checksum of the block of address"));
 }
+
+/// Numbers behind a word in what `btrfs inspect-internal dump-tree` prints of a tree.
+fn numbers(image: &Path, tree: &str, word: &str) -> Vec<u64> {
+    let out = Command::new("btrfs").args(["inspect-internal", "dump-tree", "-t", tree]).arg(image).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let after = text.split(word).skip(1).map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    after.map(|digits| digits.parse().unwrap()).collect()
+}
+
+#[test]
+fn free_space_is_what_the_kernel_keeps_as_such() {
+    let Some(volume) = made(&["-m", "single"], "") else { return };
+    assert_eq!(numbers(&volume.image, "10", "FREE_SPACE_BITMAP "), [] as [u64; 0]);
+    let in_chunks: u64 = numbers(&volume.image, "10", "FREE_SPACE_EXTENT ").iter().sum();
+    let chunks: u64 = numbers(&volume.image, "4", " length ").iter().sum();
+    // The kernel leaves 64 KiB for the copy of the superblock that may lie in a chunk; here only the copy itself is taken.
+    let outside = (512 << 20) - chunks - 4096;
+    let copy = 65_536 - 4096;
+    let free = volume.free();
+    assert!([in_chunks + outside + copy, in_chunks + outside - 4096].contains(&free), "{in_chunks} {outside} {free}");
+}

@@ -110,7 +110,7 @@ pub(super) fn make(btrfs: &Btrfs<'_>, named: &Named, found: &Found) -> Entry {
         }
     }
     // Snapshots share what did not change: whoever reads a content reads it once.
-    entry.linked |= entry.kind != EntryKind::Directory && btrfs.has_snapshots;
+    entry.linked |= matches!(entry.kind, EntryKind::File | EntryKind::Symlink) && btrfs.has_snapshots;
     entry
 }
 
