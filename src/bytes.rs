@@ -75,11 +75,34 @@ pub fn utf16_le(bytes: &[u8]) -> String {
     char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
+/// A fixed field of text, one byte a character (ISO 8859-1), up to its first zero and without blanks at its end.
+pub fn latin1(field: &[u8]) -> String {
+    let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
+    text.iter().map(|byte| char::from(*byte)).collect::<String>().trim_end().to_owned()
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let digit = |n: u8| DIGITS.get(usize::from(n & 15)).copied().unwrap_or('0');
     bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect()
+}
+
+/// The first `most` bytes as text where they are text, else in hexadecimal.
+pub fn text_or_hex(value: &[u8], most: usize) -> String {
+    let value = value.get(..value.len().min(most)).unwrap_or_default();
+    let trimmed = value.strip_suffix(&[0]).unwrap_or(value);
+    match std::str::from_utf8(trimmed) {
+        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => text.to_owned(),
+        _ => hex(value),
+    }
+}
+
+/// UTF-16, big-endian, with unpaired surrogates replaced.
+pub fn utf16_be(bytes: &[u8]) -> String {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let units = pairs.iter().map(|pair| u16::from_be_bytes(*pair));
+    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 /// A GUID as Windows prints it: its first three numbers are little-endian.

@@ -5,10 +5,14 @@
 
 pub mod btrfs;
 mod cluster;
+mod decmpfs;
+mod disk;
 pub mod exfat;
 pub mod ext;
 pub mod fat;
 pub mod folder;
+pub mod hfsplus;
+pub mod known;
 pub mod ntfs;
 mod orphan;
 mod posix;

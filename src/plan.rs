@@ -3,17 +3,22 @@
 //! Units stand in the order of their first byte on the disk, so that a cold disk is read almost sequentially. Sizes of
 //! units depend on the evidence alone, never on threads or memory.
 
+pub mod look;
 pub mod past;
+pub mod told;
 
 use crate::content::{Codec, Run};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
+use crate::fs::known::Known;
 use crate::fs::{Anomaly, Entry, EntryKind, Facts, FileSystem};
 use crate::image::View;
 use crate::volume::{self, Layout, Volume, VolumeKind};
+use look::look;
 use past::{Past, Seen, Which};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use told::Teller;
 
 /// How much unallocated space makes a unit, in bytes.
 pub const WINDOW: u64 = 64 << 20;
@@ -98,6 +103,8 @@ pub struct Found {
     pub volume: Volume,
     /// The registered name of its file system and what it says of itself; `None` where none could be read.
     pub file_system: Option<(&'static str, Facts)>,
+    /// What it is recognised as, where none is read.
+    pub known: Option<Known>,
     /// Other claims that were not followed, and file systems that could not be opened.
     pub remarks: Vec<String>,
 }
@@ -145,8 +152,8 @@ pub fn plan(disk: View<'_>, which: Which) -> Plan {
     let seen = pasts.iter().map(|past| (past.row, Seen::default())).collect();
     let mut draft = Draft { seen, ..Draft::default() };
     draft.metadata.push(layout.metadata.clone());
-    for volume in &layout.volumes {
-        draft.add(disk, volume);
+    for volume in layout.volumes.iter().filter(|volume| volume.kind != VolumeKind::Snapshot) {
+        draft.add(disk, &layout, volume);
     }
     for past in &pasts {
         draft.add_past(disk, past, which);
@@ -202,54 +209,70 @@ struct Draft {
 type Linked = HashMap<(usize, String), usize>;
 
 impl Draft {
-    fn add(&mut self, disk: View<'_>, volume: &Volume) {
-        let view = disk.sub(volume.extent);
-        let mut remarks = Vec::new();
-        let claims = if volume.kind == VolumeKind::Gap { Vec::new() } else { crate::fs::claims(view) };
-        let mut opened = None;
-        for (row, claim) in claims {
-            if opened.is_some() {
-                let what = format!("also looks like {}: {}", row.name, claim.reason);
-                let sign = Fault::new(volume.extent.start, row.name, format!("the volume {what}"));
-                self.add_anomaly(self.volumes.len(), Anomaly { sign, extents: Vec::new() });
+    fn add(&mut self, disk: View<'_>, layout: &Layout, volume: &Volume) {
+        let teller = Teller::new(disk, volume);
+        if volume.kind == VolumeKind::Gap || layout.members.contains(&volume.number) {
+            return self.add_bare(disk, layout, volume);
+        }
+        volume.with(disk, |view| {
+            let look = look(view);
+            let (row, mut remarks) = (self.volumes.len(), look.remarks);
+            for (name, what) in look.also {
+                let sign = Fault::new(volume.first(), name, format!("the volume {what}"));
+                self.add_anomaly(row, Anomaly { sign, extents: Vec::new() });
                 remarks.push(what);
-                continue;
             }
-            match (row.open)(view) {
-                Ok(file_system) => opened = Some((row.name, file_system)),
-                Err(fault) => remarks.push(format!("looks like {}, but {fault}", row.name)),
+            let facts = look.opened.as_ref().map(|(name, opened)| (*name, teller.facts(opened.facts())));
+            for anomaly in facts.iter().flat_map(|(_, facts)| facts.anomalies.clone()) {
+                self.add_anomaly(row, anomaly);
             }
-        }
+            self.volumes.push(Found { volume: volume.clone(), file_system: facts, known: look.known, remarks });
+            match look.opened {
+                Some((_, file_system)) => self.add_file_system(row, teller, view, file_system.as_ref()),
+                None => self.add_free(row, teller, &[Extent::new(0, view.size())]),
+            }
+        });
+    }
+
+    /// Adds a volume in which no file system is looked for: a gap, or what volume managers make others of.
+    fn add_bare(&mut self, disk: View<'_>, layout: &Layout, volume: &Volume) {
         let row = self.volumes.len();
-        let facts = opened.as_ref().map(|(name, file_system)| (*name, file_system.facts().clone()));
-        for anomaly in facts.iter().flat_map(|(_, facts)| facts.anomalies.clone()) {
-            self.add_anomaly(row, anomaly);
+        let known = volume.with(disk, crate::fs::known::recognise);
+        let known = known.filter(|_| volume.kind != VolumeKind::Gap);
+        self.volumes.push(Found { volume: volume.clone(), file_system: None, known, remarks: Vec::new() });
+        let all = ExtentSet::new(Teller::new(disk, volume).extents(Extent::new(0, volume.size())));
+        let free = all.subtract(&layout.covered);
+        self.add_windows(row, free.as_slice());
+        if volume.kind != VolumeKind::Gap {
+            self.unallocated.push(free);
         }
-        self.volumes.push(Found { volume: volume.clone(), file_system: facts, remarks });
-        let Some((_, file_system)) = opened else {
-            if volume.kind != VolumeKind::Gap {
-                self.unallocated.push(ExtentSet::new(vec![volume.extent]));
-            }
-            return self.add_windows(row, &[volume.extent]);
-        };
-        self.add_entries(row, view, file_system.as_ref());
+    }
+
+    /// Adds all that a file system holds.
+    fn add_file_system(&mut self, row: usize, teller: Teller<'_>, view: View<'_>, file_system: &dyn FileSystem) {
+        self.add_entries(row, teller, file_system);
         let (mut free, mut lost) = (Vec::new(), Vec::new());
         for extent in file_system.unallocated() {
             match extent {
-                Ok(extent) => free.push(view.sub(extent).extent()),
-                Err(fault) => lost.push(fault),
+                Ok(extent) => free.push(extent),
+                Err(fault) => lost.push(teller.fault(fault)),
             }
         }
         self.faults.extend(lost);
         let covered = file_system.facts().size.min(view.size());
         if let Some(anomaly) = behind(view, file_system.facts().size) {
-            self.add_anomaly(row, anomaly);
+            self.add_anomaly(row, teller.anomaly(anomaly));
         }
-        free.push(view.sub(Extent::between(covered, view.size())).extent());
-        let free = ExtentSet::new(free);
+        free.push(Extent::between(covered, view.size()));
+        self.add_free(row, teller, &free);
+        self.metadata.push(ExtentSet::new(teller.extents(Extent::new(0, view.size()))));
+    }
+
+    /// Adds free stretches of a volume.
+    fn add_free(&mut self, row: usize, teller: Teller<'_>, stretches: &[Extent]) {
+        let free: ExtentSet = stretches.iter().flat_map(|extent| teller.extents(*extent)).collect();
         self.add_windows(row, free.as_slice());
         self.unallocated.push(free);
-        self.metadata.push(ExtentSet::new(vec![volume.extent]));
     }
 
     /// Adds what a volume held at an earlier time.
@@ -265,12 +288,12 @@ impl Draft {
             }
         });
         self.seen.insert(past.row, seen);
-        for sign in past.faults() {
+        for sign in &past.faults {
             self.add_anomaly(row, Anomaly { sign: sign.clone(), extents: Vec::new() });
         }
         let unread = file_system.is_none().then(|| "no file system of that time can be read".to_owned());
         let remarks = unread.into_iter().collect();
-        self.volumes.push(Found { volume: past.volume.clone(), file_system, remarks });
+        self.volumes.push(Found { volume: past.volume.clone(), file_system, known: None, remarks });
     }
 
     fn add_anomaly(&mut self, row: usize, anomaly: Anomaly) {
@@ -282,9 +305,11 @@ impl Draft {
         });
     }
 
-    fn add_entries(&mut self, row: usize, view: View<'_>, file_system: &dyn FileSystem) {
+    fn add_entries(&mut self, row: usize, teller: Teller<'_>, file_system: &dyn FileSystem) {
         let (mut content, mut slack) = (Vec::new(), Vec::new());
+        let view = teller.base();
         let mut add = |entry: Entry| {
+            let entry = teller.entry(entry);
             if entry.allocated && entry.kind != EntryKind::Directory {
                 slack.extend(entry.stream.slack().into_iter().map(|e| view.sub(e).extent()));
                 content.extend(content_extents(&entry).map(|e| view.sub(e).extent()));
@@ -298,7 +323,7 @@ impl Draft {
             for entry in batch {
                 match entry {
                     Ok(entry) => add(entry),
-                    Err(fault) => self.faults.push(fault),
+                    Err(fault) => self.faults.push(teller.fault(fault)),
                 }
             }
         });

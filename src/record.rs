@@ -28,12 +28,18 @@ const PREFIX: usize = HEAD.len() + 64 + MIDDLE.len();
 pub struct VolumeRecord {
     /// Its number.
     pub number: u32,
-    /// `whole`, `partition`, `gap` or `snapshot`.
+    /// `whole`, `partition`, `gap`, `assembled` or `snapshot`.
     pub kind: String,
     /// First byte.
     pub offset: u64,
     /// Length in bytes.
     pub length: u64,
+    /// Of one whose bytes stand scattered: numbers of the volumes that it is made of.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub made_of: Vec<u32>,
+    /// What it is recognised as, where no file system was read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub recognised: Option<String>,
     /// The table's type for it.
     #[serde(rename = "type")]
     pub type_name: String,

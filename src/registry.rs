@@ -17,8 +17,26 @@ pub static IMAGES: &[image::Format] = &[
 ];
 
 /// Partition schemes; a GPT goes before the MBR that protects it.
-pub static SCHEMES: &[volume::Scheme] =
-    &[volume::Scheme { name: "gpt", read: volume::gpt::read }, volume::Scheme { name: "mbr", read: volume::mbr::read }];
+pub static SCHEMES: &[volume::Scheme] = &[
+    volume::Scheme { name: "gpt", read: volume::gpt::read },
+    volume::Scheme { name: "apm", read: volume::apm::read },
+    volume::Scheme { name: "sun", read: volume::sun::read },
+    volume::Scheme { name: "mbr", read: volume::mbr::read },
+    volume::Scheme { name: "bsd", read: volume::bsd::read },
+    volume::Scheme { name: "atari", read: volume::atari::read },
+];
+
+/// Schemes that divide a partition of another one.
+pub static SLICES: &[volume::Scheme] = &[
+    volume::Scheme { name: "bsd", read: volume::bsd::read },
+    volume::Scheme { name: "sun-x86", read: volume::sun::read_x86 },
+];
+
+/// Volume managers.
+pub static MANAGERS: &[volume::Manager] = &[
+    volume::Manager { name: "md", read: volume::md::read },
+    volume::Manager { name: "lvm2", read: volume::lvm2::read },
+];
 
 /// Who keeps earlier times of a volume.
 pub static KEEPERS: &[volume::Keeper] = &[volume::Keeper { name: "vss", read: volume::vss::read }];
@@ -31,6 +49,7 @@ pub static FILE_SYSTEMS: &[fs::Row] = &[
     fs::Row { name: "exfat", probe: fs::exfat::probe, open: fs::exfat::open },
     fs::Row { name: "ext", probe: fs::ext::probe, open: fs::ext::open },
     fs::Row { name: "btrfs", probe: fs::btrfs::probe, open: fs::btrfs::open },
+    fs::Row { name: "hfsplus", probe: fs::hfsplus::probe, open: fs::hfsplus::open },
     fs::Row { name: "xfs", probe: fs::xfs::probe, open: fs::xfs::open },
 ];
 

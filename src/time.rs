@@ -1,7 +1,7 @@
 //! Points in time as file systems keep them: with their own precision and, for FAT, without a zone.
 //!
 //! Sources: Windows FILETIME ([MS-DTYP] 2.3.3), POSIX time with the ext4 extra fields, FAT date and time
-//! (Microsoft FAT specification, "Date and Time Formats"), exFAT timestamps (Microsoft exFAT specification, 7.4.8 to
+//! (Microsoft FAT specification, "Date and Time Formats"), HFS+ dates (Apple TN1150), exFAT timestamps (Microsoft exFAT specification, 7.4.8 to
 //! 7.4.10).
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
@@ -37,6 +37,7 @@ pub struct Timestamp {
 }
 
 const FILETIME_TO_UNIX: i64 = 11_644_473_600;
+const MAC_TO_UNIX: i64 = 2_082_844_800;
 
 impl Timestamp {
     /// 100-nanosecond steps since 1601; 0 is "no time".
@@ -52,6 +53,14 @@ impl Timestamp {
     /// Seconds since 1970.
     pub const fn unix(seconds: i64) -> Self {
         Self { seconds, nanos: 0, precision: Precision::Second, local: false }
+    }
+
+    /// Seconds since 1904-01-01 in UTC (HFS+); 0 is "no time".
+    pub const fn mac(seconds: u32) -> Option<Self> {
+        if seconds == 0 {
+            return None;
+        }
+        Some(Self::unix((seconds as i64).saturating_sub(MAC_TO_UNIX)))
     }
 
     /// Seconds since 1970 and nanoseconds; `None` where those are no fraction of a second.

@@ -1,18 +1,33 @@
 //! What lies where on a disk: partitions, and the gaps before, between and behind them, so that no byte of the disk
 //! belongs to nobody.
 //!
-//! A scheme is one file below `volume/` and one row of [`crate::registry::SCHEMES`]. It only reads its table;
-//! numbering, gaps and the checks that all tables share are here.
+//! A scheme is one file below `volume/` and one row of [`crate::registry::SCHEMES`] or, where it divides a partition,
+//! of [`crate::registry::SLICES`]. It only reads its table; `parts` has the numbering, the gaps and the checks that all tables share.
+//! A volume manager is one file and one row of [`crate::registry::MANAGERS`]: it says which stretches of which volumes make
+//! another one, and `assemble` makes it.
 
+pub mod apm;
+mod assemble;
+pub mod atari;
+pub mod bsd;
 pub mod gpt;
+pub mod lvm2;
 pub mod mbr;
+pub mod md;
+mod parts;
+mod raid;
+mod stretches;
+pub mod sun;
 pub mod vss;
 
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::image::View;
-use crate::image::mapped::Mapping;
+use crate::image::mapped::{Mapped, Mapping};
 use crate::time::Timestamp;
+pub use raid::Computed;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A partition as a table names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +88,48 @@ pub fn snapshots(volume: View<'_>) -> Vec<(&'static str, Snapshot)> {
     crate::registry::KEEPERS.iter().flat_map(kept).collect()
 }
 
+/// A stretch of an assembled volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Where it begins in the volume, in bytes.
+    pub start: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// Row of the member that holds it, and where in that; none for zeros that stand nowhere.
+    pub place: Option<(usize, u64)>,
+}
+
+/// A volume that a volume manager makes of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assembled {
+    /// What tells it from all others: a UUID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is: `linear`, `RAID 5, 3 members`.
+    pub type_name: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Where its bytes stand; what no stretch holds is zeros. None where they are not all known.
+    pub stretches: Option<Vec<Stretch>>,
+    /// What stands nowhere and is computed out of what other members have.
+    pub computed: Vec<Computed>,
+    /// What of its members belongs to it besides: copies, parity, its own structures.
+    pub covers: Vec<(usize, Extent)>,
+    /// Of an earlier time of another one: its id, and when that was.
+    pub past: Option<(String, Option<Timestamp>)>,
+    /// What is damaged, missing or contradicts itself.
+    pub faults: Vec<Fault>,
+}
+
+/// A row of the table of volume managers.
+pub struct Manager {
+    /// Its name: `lvm2`, `md`.
+    pub name: &'static str,
+    /// What it makes of the volumes of a disk. It is asked again when its and others' volumes have been added.
+    pub read: fn(&[View<'_>]) -> Vec<Assembled>,
+}
+
 /// What a volume is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VolumeKind {
@@ -82,6 +139,8 @@ pub enum VolumeKind {
     Partition,
     /// Bytes that no partition holds, the table itself among them.
     Gap,
+    /// Made of others by a volume manager.
+    Assembled,
     /// Another volume as it was at an earlier time.
     Snapshot,
 }
@@ -93,19 +152,32 @@ impl VolumeKind {
             Self::Whole => "whole",
             Self::Partition => "partition",
             Self::Gap => "gap",
+            Self::Assembled => "assembled",
             Self::Snapshot => "snapshot",
         }
     }
 }
 
+/// Where the bytes of a volume stand that are not one stretch of the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Its bytes, in bytes of the view at [`Volume::extent`].
+    pub mapping: Mapping,
+    /// Size in bytes.
+    pub size: u64,
+    /// Numbers of the volumes that it is made of.
+    pub of: Vec<u32>,
+}
+
 /// A stretch of the disk with a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// Its number: `vol1`, `vol2` … for partitions in the order of the table; gaps are numbered behind them.
+    /// Its number: `vol1`, `vol2` … for partitions in the order of the table; gaps are numbered behind them, then what
+    /// volume managers make of them.
     pub number: u32,
     /// What it is.
     pub kind: VolumeKind,
-    /// Where it lies in the image.
+    /// Where it lies in the image; of one whose bytes stand scattered, what these are counted from.
     pub extent: Extent,
     /// The table's type, as in [`Partition::kind`].
     pub type_name: String,
@@ -113,6 +185,31 @@ pub struct Volume {
     pub name: String,
     /// Of an earlier time: of which volume, and when that was.
     pub past: Option<(u32, Option<Timestamp>)>,
+    /// Where its bytes stand; none where they are `extent`, in order.
+    pub parts: Option<Arc<Parts>>,
+}
+
+impl Volume {
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.parts.as_ref().map_or(self.extent.len, |parts| parts.size)
+    }
+
+    /// Where its first byte stands in the image; of an earlier time, where that of the volume does.
+    pub fn first(&self) -> u64 {
+        let parts = self.parts.as_ref().filter(|_| self.kind == VolumeKind::Assembled);
+        let within = parts.and_then(|parts| parts.mapping.place(0)).unwrap_or(0);
+        self.extent.start.saturating_add(within)
+    }
+
+    /// Gives the volume's bytes to `read`.
+    pub fn with<T>(&self, disk: View<'_>, read: impl FnOnce(View<'_>) -> T) -> T {
+        let base = disk.sub(self.extent);
+        match &self.parts {
+            None => read(base),
+            Some(parts) => read(View::whole(&Mapped::new(base, &parts.mapping, parts.size))),
+        }
+    }
 }
 
 /// The disk, divided.
@@ -122,50 +219,22 @@ pub struct Layout {
     pub scheme: Option<&'static str>,
     /// Bytes of a sector; 512 where nothing says otherwise.
     pub sector: u64,
-    /// Partitions, then gaps.
+    /// Partitions, then gaps, then what volume managers make.
     pub volumes: Vec<Volume>,
     /// Where the partition tables themselves lie.
     pub metadata: ExtentSet,
+    /// Numbers of the volumes of which others are made.
+    pub members: BTreeSet<u32>,
+    /// What of members belongs to the volumes made of them: their bytes, copies and parity.
+    pub covered: ExtentSet,
     /// What is damaged or contradicts itself.
     pub faults: Vec<Fault>,
 }
 
-/// Divides a disk. The first scheme that reads a table decides; a disk without one is a single volume.
+/// Divides a disk. The first scheme that reads a table decides; a disk without one is a single volume. Volume managers
+/// then put volumes together, and these may hold tables and volumes of managers again.
 pub fn divide(disk: View<'_>) -> Layout {
-    let found = crate::registry::SCHEMES.iter().find_map(|scheme| Some((scheme.name, (scheme.read)(disk)?)));
-    let Some((scheme, table)) = found else {
-        let (kind, extent) = (VolumeKind::Whole, Extent::new(0, disk.size()));
-        let whole = Volume { number: 1, kind, extent, type_name: String::new(), name: String::new(), past: None };
-        return Layout { sector: 512, volumes: vec![whole], ..Layout::default() };
-    };
-    let mut layout = Layout {
-        scheme: Some(scheme),
-        sector: table.sector,
-        metadata: table.metadata.iter().copied().collect(),
-        faults: table.faults,
-        volumes: Vec::new(),
-    };
-    let whole = Extent::new(0, disk.size());
-    for partition in &table.partitions {
-        let extent = partition.extent.intersect(whole);
-        let number = u32::try_from(layout.volumes.len()).unwrap_or(u32::MAX).saturating_add(1);
-        if extent != partition.extent {
-            let missing = partition.extent.len.saturating_sub(extent.len);
-            let what = format!("partition {number} goes {missing} bytes beyond the end of the image");
-            layout.faults.push(Fault::new(partition.extent.start, scheme, what));
-        }
-        if let Some(other) = layout.volumes.iter().find(|v| !v.extent.intersect(extent).is_empty()) {
-            let what = format!("partition {number} overlaps partition {}", other.number);
-            layout.faults.push(Fault::new(extent.start, scheme, what));
-        }
-        let (type_name, name) = (partition.kind.clone(), partition.name.clone());
-        layout.volumes.push(Volume { number, kind: VolumeKind::Partition, extent, type_name, name, past: None });
-    }
-    let taken: ExtentSet = layout.volumes.iter().map(|v| v.extent).collect();
-    for gap in ExtentSet::new(vec![whole]).subtract(&taken).as_slice() {
-        let number = u32::try_from(layout.volumes.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let (kind, type_name, name) = (VolumeKind::Gap, String::new(), String::new());
-        layout.volumes.push(Volume { number, kind, extent: *gap, type_name, name, past: None });
-    }
+    let mut layout = parts::divide(disk);
+    assemble::add(disk, &mut layout);
     layout
 }

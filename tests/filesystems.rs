@@ -31,6 +31,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dfvfs/ext2.vmdk", "ext"),
     ("dfvfs/fat12.raw", "fat"),
     ("dfvfs/gpt.raw", "ext"),
+    ("dfvfs/hfsplus.raw", "hfsplus"),
     ("dfvfs/mbr.raw", "ext"),
     ("dfvfs/ntfs.raw", "ntfs"),
     ("dfvfs/xfs.raw", "xfs"),

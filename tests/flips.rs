@@ -16,6 +16,7 @@ use std::os::unix::fs::FileExt;
 const IMAGES: &[&str] = &[
     "dftt/6-fat-undel.dd",
     "dftt/7-ntfs-undel.dd",
+    "dfvfs/hfsplus.raw",
     "dissect/dissect-btrfs-default.bin",
     "dissect/dissect-exfat.bin",
     "dissect/dissect-ext4.bin",

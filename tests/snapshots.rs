@@ -22,7 +22,7 @@ fn ours(volume: &Path) -> Vec<Vec<u8>> {
     let view = View::whole(image.as_ref());
     let bytes = |(_, snapshot): &(&str, evidex::volume::Snapshot)| {
         assert_eq!(snapshot.faults, []);
-        let mapped = Mapped::new(view, snapshot.mapping.as_ref().unwrap());
+        let mapped = Mapped::new(view, snapshot.mapping.as_ref().unwrap(), view.size());
         View::whole(&mapped).read(0, view.size()).unwrap().into_owned()
     };
     let mut all: Vec<Vec<u8>> = evidex::volume::snapshots(view).iter().map(bytes).collect();

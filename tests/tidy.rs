@@ -36,7 +36,12 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("extract", "strings", "what is left where a format gives up"),
     ("extract", "zip", "the container of office documents"),
     ("fs", "cluster", "chains and free clusters of FAT and exFAT"),
+    ("fs", "decmpfs", "the compression of HFS+ and APFS"),
+    ("fs", "disk", "a volume under what its journal would write back"),
     ("fs", "orphan", "the order of directories that nothing names"),
+    ("volume", "parts", "the table of a disk, and of a volume that is put together"),
+    ("volume", "raid", "how arrays spread their bytes, those of LVM2 too"),
+    ("volume", "stretches", "bytes of what is being put together"),
     ("fs", "posix", "modes, names and attributes of ext, XFS and btrfs"),
     ("fs", "scatter", "where the deleted files of FAT and exFAT lay"),
 ];

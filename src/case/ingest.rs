@@ -193,8 +193,10 @@ fn image_record(number: u32, image: &dyn Image, plan: &Plan) -> ImageRecord {
         VolumeRecord {
             number: found.volume.number,
             kind: found.volume.kind.name().to_owned(),
-            offset: found.volume.extent.start,
-            length: found.volume.extent.len,
+            offset: found.volume.first(),
+            length: found.volume.size(),
+            made_of: found.volume.parts.as_ref().map(|parts| parts.of.clone()).unwrap_or_default(),
+            recognised: found.known.map(|known| known.name.to_owned()),
             type_name: found.volume.type_name.clone(),
             name: found.volume.name.clone(),
             of: found.volume.past.map(|(of, _)| of),

@@ -4,14 +4,17 @@ use super::index::cores;
 use super::{Common, output};
 use crate::extent::Extent;
 use crate::fault::Fault;
-use crate::fs::{self, Entry, Facts};
+use crate::fs::known::{Kind, Known, recognise};
+use crate::fs::{self, Batch, Entry, Facts};
 use crate::image::about::About;
 use crate::image::{self, View};
 use crate::pipeline;
 use crate::plan;
+use crate::plan::look::look;
 use crate::plan::past::{self, Past, Seen, Which};
+use crate::plan::told::Teller;
 use crate::text::{Decimal, printable};
-use crate::volume::{self, Volume, VolumeKind};
+use crate::volume::{self, Layout, Volume, VolumeKind};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use rayon::prelude::*;
@@ -57,6 +60,7 @@ impl SnapshotsArg {
 struct Row {
     volume: Volume,
     facts: Option<Facts>,
+    known: Option<Known>,
     remarks: Vec<String>,
 }
 
@@ -68,12 +72,13 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     }
     let layout = volume::divide(disk);
     let pasts = past::find(disk, &layout);
-    let mut rows: Vec<Row> = layout.volumes.iter().map(|v| look(disk, v)).collect();
-    rows.extend(pasts.iter().map(|past| Row { volume: past.volume.clone(), facts: None, remarks: Vec::new() }));
+    let mut rows: Vec<Row> = layout.volumes.iter().map(|v| look_at(disk, &layout, v)).collect();
+    let inside = pasts.iter().filter(|past| layout.volumes.iter().all(|v| v.number != past.volume.number));
+    rows.extend(inside.map(|past| look_at(disk, &layout, &past.volume)));
     let mut faults: Vec<&Fault> = layout.faults.iter().collect();
     let facts = || rows.iter().filter_map(|r| r.facts.as_ref());
     faults.extend(facts().flat_map(|f| &f.faults));
-    faults.extend(pasts.iter().flat_map(Past::faults));
+    faults.extend(pasts.iter().flat_map(|past| &past.faults));
     let anomalies: Vec<&Fault> = facts().flat_map(|f| f.anomalies.iter().map(|a| &a.sign)).collect();
     let mut out = std::io::stdout().lock();
     if common.json {
@@ -105,31 +110,36 @@ fn list(disk: View<'_>, which: Which, common: &Common) -> Result<ExitCode> {
     let mut out = std::io::stdout();
     let layout = volume::divide(disk);
     let pasts = if which == Which::None { Vec::new() } else { past::find(disk, &layout) };
-    for (row, volume) in layout.volumes.iter().enumerate().filter(|(_, v)| v.kind != VolumeKind::Gap) {
-        let view = disk.sub(volume.extent);
-        let Some(file_system) = fs::claims(view).into_iter().find_map(|(row, _)| (row.open)(view).ok()) else {
-            continue;
-        };
+    let mut written = Ok(());
+    let mut write = |number: u32, base: View<'_>, batch: &[Listed]| {
+        for entries in batch.chunks(BATCH) {
+            if written.is_ok() {
+                written = list_batch(&mut out, common.json, number, base, entries);
+            }
+        }
+    };
+    let is_today = |volume: &Volume| !matches!(volume.kind, VolumeKind::Gap | VolumeKind::Snapshot);
+    let whole = |volume: &Volume| is_today(volume) && !layout.members.contains(&volume.number);
+    for (row, volume) in layout.volumes.iter().enumerate().filter(|(_, volume)| whole(volume)) {
         let pasts: Vec<&Past> = pasts.iter().filter(|past| past.row == row).collect();
-        let (mut written, mut seen) = (Ok(()), Seen::default());
-        let mut write = |number: u32, batch: &[Listed]| {
-            for entries in batch.chunks(BATCH) {
-                if written.is_ok() {
-                    written = list_batch(&mut out, common.json, number, view, entries);
+        let mut seen = Seen::default();
+        let teller = Teller::new(disk, volume);
+        volume.with(disk, |view| {
+            let Some((_, file_system)) = look(view).opened else { return };
+            fs::list(file_system.as_ref(), &mut |batch| {
+                let batch: Batch = batch.into_iter().map(|entry| teller.listed(entry)).collect();
+                if !pasts.is_empty() {
+                    batch.iter().flatten().for_each(|entry| seen.take(entry));
                 }
-            }
-        };
-        fs::list(file_system.as_ref(), &mut |batch| {
-            if !pasts.is_empty() {
-                batch.iter().flatten().for_each(|entry| seen.take(entry));
-            }
-            write(volume.number, &batch);
+                write(volume.number, teller.base(), &batch);
+            });
         });
         for past in pasts {
-            past.list(disk, which, &mut seen, &mut |batch| write(past.volume.number, &batch));
+            let base = disk.sub(past.volume.extent);
+            past.list(disk, which, &mut seen, &mut |batch| write(past.volume.number, base, &batch));
         }
-        written?;
     }
+    written?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -214,23 +224,26 @@ fn list_entry(out: &mut Vec<u8>, as_json: bool, volume: u32, view: View<'_>, ent
     Ok(())
 }
 
-fn look(disk: View<'_>, volume: &Volume) -> Row {
-    let view = disk.sub(volume.extent);
-    let mut row = Row { volume: volume.clone(), facts: None, remarks: Vec::new() };
-    if volume.kind == VolumeKind::Gap {
+fn look_at(disk: View<'_>, layout: &Layout, volume: &Volume) -> Row {
+    let mut row = Row { volume: volume.clone(), facts: None, known: None, remarks: Vec::new() };
+    let bare = volume.kind == VolumeKind::Gap || layout.members.contains(&volume.number);
+    if volume.kind == VolumeKind::Gap || volume.kind == VolumeKind::Snapshot {
         return row;
     }
-    for (kind, claim) in fs::claims(view) {
-        match (kind.open)(view) {
-            _ if row.facts.is_some() => row.remarks.push(format!("also looks like {}: {}", kind.name, claim.reason)),
-            Ok(file_system) => {
-                let mut facts = file_system.facts().clone();
-                facts.anomalies.extend(plan::behind(view, facts.size));
-                row.facts = Some(facts);
-            }
-            Err(fault) => row.remarks.push(format!("looks like {}, but {fault}", kind.name)),
+    volume.with(disk, |view| {
+        if bare {
+            row.known = recognise(view);
+            return;
         }
-    }
+        let look = look(view);
+        (row.known, row.remarks) = (look.known, look.remarks);
+        row.remarks.extend(look.also.into_iter().map(|(_, what)| what));
+        row.facts = look.opened.map(|(_, file_system)| {
+            let mut facts = file_system.facts().clone();
+            facts.anomalies.extend(plan::behind(view, facts.size));
+            Teller::new(disk, volume).facts(&facts)
+        });
+    });
     row
 }
 
@@ -240,9 +253,20 @@ fn as_json(row: &Row) -> Value {
         .facts
         .as_ref()
         .map(|f| json!({"name": f.name, "label": f.label, "id": f.id, "cluster": f.cluster, "size": f.size}));
-    json!({"number": v.number, "kind": v.kind.name(), "offset": v.extent.start, "length": v.extent.len,
+    json!({"number": v.number, "kind": v.kind.name(), "offset": v.first(), "length": v.size(),
            "type": v.type_name, "name": v.name, "of": v.past.map(|(of, _)| of),
-           "made": v.past.and_then(|(_, made)| made).map(|made| made.rfc3339()), "file_system": fs, "remarks": row.remarks})
+           "made": v.past.and_then(|(_, made)| made).map(|made| made.rfc3339()), "file_system": fs, "made_of": v.parts.as_ref().map(|parts| &parts.of),
+           "recognised": row.known.map(|k| json!({"name": k.name, "tag": k.tag, "kind": k.kind.name()})),
+           "remarks": row.remarks})
+}
+
+/// What a volume is whose file system is not read.
+fn not_read(row: &Row) -> String {
+    match row.known {
+        Some(known) if known.kind == Kind::Member => known.name.to_owned(),
+        Some(known) => format!("{}, not read", known.name),
+        None => "no file system that is read".to_owned(),
+    }
 }
 
 fn print(row: &Row, out: &mut impl Write) -> std::io::Result<()> {
@@ -257,10 +281,10 @@ fn print(row: &Row, out: &mut impl Write) -> std::io::Result<()> {
             let (of, made) = v.past.unwrap_or_default();
             format!("vol{of} as of {}", made.map_or("an unknown time".to_owned(), |made| made.rfc3339()))
         }
-        (None, _) => "no file system that is read".to_owned(),
+        (None, _) => not_read(row),
     };
     let (number, kind) = (v.number, v.kind.name());
-    let line = format!("vol{number:<3} {kind:<9} {:>15} {:>15}  {what}", v.extent.start, v.extent.len);
+    let line = format!("vol{number:<3} {kind:<9} {:>15} {:>15}  {what}", v.first(), v.size());
     writeln!(out, "{}", printable(&line))?;
     for text in [&v.type_name, &v.name].into_iter().filter(|t| !t.is_empty()) {
         writeln!(out, "{:<50}{}", "", printable(text))?;

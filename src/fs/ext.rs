@@ -10,7 +10,6 @@
 
 mod checksum;
 mod dir;
-mod disk;
 mod entry;
 mod group;
 mod history;
@@ -23,13 +22,13 @@ mod superblock;
 mod walk;
 mod xattr;
 
+use super::disk::{self, Disk};
 use super::{Anomaly, Batch, Claim, Facts, FileSystem, Opened};
 use crate::bytes::{Fields, uuid};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fuel::Fuel;
 use crate::image::View;
-use disk::Disk;
 use group::Groups;
 use history::History;
 use inode::Inode;

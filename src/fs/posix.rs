@@ -43,12 +43,7 @@ pub(super) fn is_plausible_name(name: &[u8]) -> bool {
 
 /// An attribute's value: text where it is text, else hexadecimal.
 pub(super) fn value(value: &[u8]) -> String {
-    let value = value.get(..value.len().min(MAX_VALUE)).unwrap_or_default();
-    let trimmed = value.strip_suffix(&[0]).unwrap_or(value);
-    match std::str::from_utf8(trimmed) {
-        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => text.to_owned(),
-        _ => crate::bytes::hex(value),
-    }
+    crate::bytes::text_or_hex(value, MAX_VALUE)
 }
 
 /// An access list of entries `(tag, rights, id)`: `user::rw-,user:1000:r--,mask::r--,other::---`; `None` where a tag is

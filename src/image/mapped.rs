@@ -70,6 +70,22 @@ impl Mapping {
         Self { pieces: joined, below }
     }
 
+    /// The same bytes, their places told in what lies below the places: a mapping onto a volume that is mapped itself.
+    pub fn onto(&self, below: &Self, size: u64) -> Self {
+        let mut pieces = Vec::new();
+        for piece in self.pieces(Extent::new(0, size)) {
+            let Some(at) = piece.place else {
+                pieces.push(piece);
+                continue;
+            };
+            for under in below.pieces(Extent::new(at, piece.len)) {
+                let start = piece.start.saturating_add(under.start.saturating_sub(at));
+                pieces.push(Piece { start, ..under });
+            }
+        }
+        Self::over(pieces, None)
+    }
+
     /// Where the bytes of `extent` stand: in order, without gaps.
     pub fn pieces(&self, extent: Extent) -> impl Iterator<Item = Piece> + '_ {
         let mut at = extent.start;
@@ -107,12 +123,13 @@ impl Mapping {
 pub struct Mapped<'img> {
     below: View<'img>,
     mapping: &'img Mapping,
+    size: u64,
 }
 
 impl<'img> Mapped<'img> {
-    /// What `mapping` makes of `below`.
-    pub const fn new(below: View<'img>, mapping: &'img Mapping) -> Self {
-        Self { below, mapping }
+    /// What `mapping` makes of `below`: `size` bytes.
+    pub const fn new(below: View<'img>, mapping: &'img Mapping, size: u64) -> Self {
+        Self { below, mapping, size }
     }
 }
 
@@ -122,7 +139,7 @@ impl Image for Mapped<'_> {
     }
 
     fn size(&self) -> u64 {
-        self.below.size()
+        self.size
     }
 
     fn part(&self, extent: Extent) -> Result<Cow<'_, [u8]>, ImageError> {
@@ -164,7 +181,7 @@ mod tests {
         let image = crate::image::raw::of_bytes(b"0123456789")?;
         let below = Mapping::over(vec![piece(6, 2, None), piece(2, 2, Some(4)), piece(4, 1, Some(1))], None);
         let mapping = Mapping::over(vec![piece(2, 1, Some(9)), piece(3, 1, Some(0))], Some(Arc::new(below)));
-        let mapped = Mapped::new(View::whole(image.as_ref()), &mapping);
+        let mapped = Mapped::new(View::whole(image.as_ref()), &mapping, 10);
         assert_eq!(View::whole(&mapped).read(0, 10)?.as_ref(), b"019015\0\089");
         assert!(View::whole(&mapped).read(9, 2).is_err());
         assert_eq!((mapping.place(2), mapping.place(7), mapping.place(8)), (Some(9), None, Some(8)));

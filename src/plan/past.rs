@@ -4,16 +4,18 @@
 //! the volume of today, where content stands that is hashed, read and found like any other. What was deleted then is not
 //! listed: keepers do not keep free space, so its bytes may be of a later time.
 
-use crate::content::{Content, Run, Stream};
-use crate::extent::Extent;
+use super::look::look;
+use super::told::Teller;
+use crate::content::{Content, Stream};
 use crate::fault::Fault;
-use crate::fs::{self, Batch, Entry, EntryKind, Facts, Origin};
+use crate::fs::{Batch, Entry, EntryKind, Facts, Origin};
 use crate::image::View;
-use crate::image::mapped::{Mapped, Mapping};
+use crate::image::mapped::Mapping;
 use crate::time::Timestamp;
-use crate::volume::{self, Layout, Snapshot, Volume, VolumeKind};
+use crate::volume::{self, Layout, Parts, Snapshot, Volume, VolumeKind};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What of earlier times is listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,31 +32,53 @@ pub enum Which {
 
 /// A volume at an earlier time.
 pub struct Past {
-    /// It, with a number of its own; its extent is that of the volume.
+    /// It, with a number of its own; its places are counted from where those of the volume are.
     pub volume: Volume,
     /// Row of the volume in [`Layout::volumes`].
     pub row: usize,
-    snapshot: Snapshot,
+    /// What is damaged of what was kept.
+    pub faults: Vec<Fault>,
 }
 
-/// All earlier times of all volumes, numbered behind them; the newest of each first.
+/// All earlier times of all volumes: those that a volume manager keeps, then those that are kept inside the volumes,
+/// numbered behind all others; the newest of each first.
 pub fn find(disk: View<'_>, layout: &Layout) -> Vec<Past> {
     let mut found: Vec<Past> = Vec::new();
-    for (row, volume) in layout.volumes.iter().enumerate().filter(|(_, volume)| volume.kind != VolumeKind::Gap) {
-        for (keeper, snapshot) in volume::snapshots(disk.sub(volume.extent)) {
-            let number = layout.volumes.len().saturating_add(found.len()).saturating_add(1);
-            let volume = Volume {
-                number: u32::try_from(number).unwrap_or(u32::MAX),
-                kind: VolumeKind::Snapshot,
-                extent: volume.extent,
-                type_name: keeper.to_owned(),
-                name: snapshot.name.clone(),
-                past: Some((volume.number, snapshot.made)),
-            };
-            found.push(Past { volume, row, snapshot });
+    for volume in layout.volumes.iter().filter(|volume| volume.kind == VolumeKind::Snapshot) {
+        let of = volume.past.map(|(of, _)| of);
+        if let Some(row) = layout.volumes.iter().position(|volume| Some(volume.number) == of) {
+            found.push(Past { volume: volume.clone(), row, faults: Vec::new() });
+        }
+    }
+    let is_today = |volume: &Volume| !matches!(volume.kind, VolumeKind::Gap | VolumeKind::Snapshot);
+    let kept = found.len();
+    for (row, volume) in layout.volumes.iter().enumerate().filter(|(_, volume)| is_today(volume)) {
+        for (keeper, snapshot) in volume.with(disk, volume::snapshots) {
+            let number = layout.volumes.len().saturating_add(found.len()).saturating_sub(kept).saturating_add(1);
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            found.push(Past { volume: at_that_time(volume, number, keeper, &snapshot), row, faults: snapshot.faults });
         }
     }
     found
+}
+
+/// The volume of an earlier time, as a volume.
+fn at_that_time(today: &Volume, number: u32, keeper: &str, snapshot: &Snapshot) -> Volume {
+    let size = today.size();
+    let onto = |mapping: &Mapping| match &today.parts {
+        Some(parts) => mapping.onto(&parts.mapping, size),
+        None => mapping.clone(),
+    };
+    let parts = |mapping| Arc::new(Parts { mapping: onto(mapping), size, of: Vec::new() });
+    Volume {
+        number,
+        kind: VolumeKind::Snapshot,
+        extent: today.extent,
+        type_name: keeper.to_owned(),
+        name: snapshot.name.clone(),
+        past: Some((today.number, snapshot.made)),
+        parts: snapshot.mapping.as_ref().map(parts),
+    }
 }
 
 type Listed = Result<Entry, Fault>;
@@ -63,66 +87,36 @@ type Listed = Result<Entry, Fault>;
 pub type Was = (&'static str, Facts);
 
 impl Past {
-    /// What is damaged of what was kept.
-    pub fn faults(&self) -> &[Fault] {
-        &self.snapshot.faults
-    }
-
     /// Gives what the file system held then to `each`; `seen` is what is listed of later times. `None` where no file
     /// system can be read.
     pub fn list(&self, disk: View<'_>, which: Which, seen: &mut Seen, each: &mut dyn FnMut(Batch)) -> Option<Was> {
-        let today = disk.sub(self.volume.extent);
-        let mapping = self.snapshot.mapping.as_ref()?;
-        let mapped = Mapped::new(today, mapping);
-        let then = View::whole(&mapped);
-        let (name, opened) =
-            fs::claims(then).into_iter().find_map(|(row, _)| Some((row.name, (row.open)(then).ok()?)))?;
-        for batch in opened.entries() {
-            let table = batch.iter().flatten().all(|entry| entry.origin == Origin::Table);
-            let live = |entry: &Listed| entry.as_ref().map_or(true, |entry| entry.allocated);
-            let mut differs = |entry: Listed| match entry.map(|entry| as_of_today(today, mapping, entry)) {
-                Ok(entry) if which != Which::All && seen.holds(today, &entry) => None,
-                Ok(entry) => {
-                    seen.take(&entry);
-                    Some(Ok(entry))
+        self.volume.parts.as_ref()?;
+        let teller = Teller::new(disk, &self.volume);
+        self.volume.with(disk, |then| {
+            let (name, opened) = look(then).opened?;
+            for batch in opened.entries() {
+                let table = batch.iter().flatten().all(|entry| entry.origin == Origin::Table);
+                let live = |entry: &Listed| entry.as_ref().map_or(true, |entry| entry.allocated);
+                let mut differs = |entry: Listed| match entry.map(|entry| teller.entry(entry)) {
+                    Ok(entry) if which != Which::All && seen.holds(teller.base(), &entry) => None,
+                    Ok(entry) => {
+                        seen.take(&entry);
+                        Some(Ok(entry))
+                    }
+                    Err(fault) => Some(Err(teller.fault(fault))),
+                };
+                each(batch.into_iter().filter(live).filter_map(&mut differs).collect());
+                // What the tables do not hold, which is all that follows, was not live.
+                if !table {
+                    break;
                 }
-                Err(fault) => Some(Err(placed(today, mapping, fault))),
-            };
-            each(batch.into_iter().filter(live).filter_map(&mut differs).collect());
-            // What the tables do not hold, which is all that follows, was not live.
-            if !table {
-                break;
             }
-        }
-        let mut facts = opened.facts().clone();
-        // What is hidden is hidden today, too, and told of the volume itself.
-        facts.anomalies.clear();
-        facts.faults = facts.faults.into_iter().map(|fault| placed(today, mapping, fault)).collect();
-        Some((name, facts))
+            let mut facts = teller.facts(opened.facts());
+            // What is hidden is hidden today, too, and told of the volume itself.
+            facts.anomalies.clear();
+            Some((name, facts))
+        })
     }
-}
-
-/// A fault, told in bytes of the image.
-fn placed(today: View<'_>, mapping: &Mapping, fault: Fault) -> Fault {
-    Fault { at: today.absolute(mapping.place(fault.at).unwrap_or(fault.at)), ..fault }
-}
-
-/// An entry, told in bytes of the volume of today.
-fn as_of_today(today: View<'_>, mapping: &Mapping, mut entry: Entry) -> Entry {
-    let mut runs = Vec::with_capacity(entry.stream.runs.len());
-    for run in &entry.stream.runs {
-        match run {
-            Run::Hole(_) => runs.push(*run),
-            Run::Data(extent) => runs.extend(mapping.pieces(*extent).map(|piece| match piece.place {
-                Some(at) => Run::Data(Extent::new(at, piece.len)),
-                None => Run::Hole(piece.len),
-            })),
-        }
-    }
-    entry.stream.runs = runs;
-    entry.at = mapping.place(entry.at).unwrap_or(entry.at);
-    entry.faults = entry.faults.into_iter().map(|fault| placed(today, mapping, fault)).collect();
-    entry
 }
 
 /// A file as it was listed.

@@ -53,7 +53,31 @@ fn read_with(disk: View<'_>, sector: u64) -> Option<Table> {
     let copies = || [&first, &backup].into_iter().flatten();
     let best = copies().find(|c| c.sound).or_else(|| copies().next())?;
     table.partitions.clone_from(&best.partitions);
+    add_hybrid(disk, &mut table);
     Some(table)
+}
+
+/// A hybrid MBR names partitions beside the one that protects the GPT: for systems that do not know GPT, or to hide some.
+fn add_hybrid(disk: View<'_>, table: &mut Table) {
+    let record = disk.read_up_to(446, 66);
+    if record.le16(64) != Some(0xaa55) {
+        return;
+    }
+    for entry in record.chunks_exact(16) {
+        let (Some(kind), Some(first), Some(sectors)) = (entry.byte(4), entry.le32(8), entry.le32(12)) else { return };
+        let bytes = |sectors: u32| u64::from(sectors).saturating_mul(table.sector);
+        let extent = Extent::new(bytes(first), bytes(sectors));
+        let is_known = table.partitions.iter().any(|partition| partition.extent == extent);
+        if matches!(kind, 0 | 0xee) || sectors == 0 || is_known {
+            continue;
+        }
+        let what = format!("the MBR names a partition of type 0x{kind:02x} at sector {first} that the GPT does not");
+        table.faults.push(Fault::new(0, "gpt", what));
+        if table.partitions.iter().all(|partition| partition.extent.intersect(extent).is_empty()) {
+            let kind = format!("0x{kind:02x} in the MBR alone");
+            table.partitions.push(Partition { extent, kind, name: String::new() });
+        }
+    }
 }
 
 /// The copy whose header stands in sector `lba`.

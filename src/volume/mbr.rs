@@ -135,6 +135,7 @@ fn type_name(kind: u8) -> String {
         0xa6 => "OpenBSD",
         0xa9 => "NetBSD",
         0xaf => "HFS+",
+        0xbf => "Solaris",
         0xee => "GPT protective",
         0xef => "EFI system",
         0xfd => "Linux RAID",

@@ -87,7 +87,7 @@ proptest! {
         let view = View::whole(image.as_ref());
         for snapshot in read(view) {
             let Some(mapping) = &snapshot.mapping else { continue };
-            let mapped = crate::image::mapped::Mapped::new(view, mapping);
+            let mapped = crate::image::mapped::Mapped::new(view, mapping, view.size());
             let _ = View::whole(&mapped).read(0, view.size());
         }
     }

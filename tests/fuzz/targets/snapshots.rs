@@ -43,7 +43,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                 };
                 let total: u64 = mapping.pieces(Extent::new(0, view.size())).map(|piece| piece.len).sum();
                 assert_eq!(total, view.size(), "bytes that stand nowhere and are not zeros");
-                let _ = View::whole(&Mapped::new(view, mapping)).read(0, view.size());
+                let _ = View::whole(&Mapped::new(view, mapping, view.size())).read(0, view.size());
             }
         });
     });

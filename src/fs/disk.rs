@@ -2,14 +2,15 @@
 //! block. The evidence itself stays as it is.
 
 use crate::bytes::{index, offset};
+use crate::extent::Extent;
 use crate::image::View;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// A volume with the blocks that its journal would change.
 #[derive(Clone)]
-pub(super) struct Disk<'img> {
-    pub(super) view: View<'img>,
+pub(in crate::fs) struct Disk<'img> {
+    pub(in crate::fs) view: View<'img>,
     block_size: u64,
     /// Byte of the volume at which the journal's copy of a block stands.
     replay: HashMap<u64, u64>,
@@ -17,27 +18,27 @@ pub(super) struct Disk<'img> {
 
 impl<'img> Disk<'img> {
     /// The volume as it lies there.
-    pub(super) fn plain(view: View<'img>, block_size: u64) -> Self {
+    pub(in crate::fs) fn plain(view: View<'img>, block_size: u64) -> Self {
         Self { view, block_size: block_size.max(1), replay: HashMap::new() }
     }
 
     /// The volume with the journal written back.
-    pub(super) fn replayed(view: View<'img>, block_size: u64, replay: HashMap<u64, u64>) -> Self {
+    pub(in crate::fs) fn replayed(view: View<'img>, block_size: u64, replay: HashMap<u64, u64>) -> Self {
         Self { view, block_size: block_size.max(1), replay }
     }
 
     /// Whether the journal would change any of `len` bytes at `at`.
-    pub(super) fn changes(&self, at: u64, len: u64) -> bool {
+    pub(in crate::fs) fn changes(&self, at: u64, len: u64) -> bool {
         !self.replay.is_empty() && self.read(at, len) != self.view.read(at, len).ok()
     }
 
     /// The block numbers that the journal would change.
-    pub(super) fn changed(&self) -> impl Iterator<Item = u64> + '_ {
+    pub(in crate::fs) fn changed(&self) -> impl Iterator<Item = u64> + '_ {
         self.replay.keys().copied()
     }
 
     /// Where a block really stands.
-    pub(super) fn place_of(&self, block: u64) -> u64 {
+    pub(in crate::fs) fn place_of(&self, block: u64) -> u64 {
         self.place(block.saturating_mul(self.block_size))
     }
 
@@ -46,13 +47,32 @@ impl<'img> Disk<'img> {
     }
 
     /// Where byte `at` really stands.
-    pub(super) fn place(&self, at: u64) -> u64 {
+    pub(in crate::fs) fn place(&self, at: u64) -> u64 {
         let within = at.checked_rem(self.block_size).unwrap_or(0);
         self.replay.get(&self.block(at)).map_or(at, |place| place.saturating_add(within))
     }
 
+    /// Where the bytes of a stretch really stand, in order.
+    pub(in crate::fs) fn places(&self, stretch: Extent) -> Vec<Extent> {
+        if self.replay.is_empty() {
+            return vec![stretch];
+        }
+        let (mut at, mut out) = (stretch.start, Vec::<Extent>::new());
+        while at < stretch.end() {
+            let within = at.checked_rem(self.block_size).unwrap_or(0);
+            let len = self.block_size.saturating_sub(within).min(stretch.end().saturating_sub(at)).max(1);
+            let place = self.place(at);
+            match out.last_mut() {
+                Some(last) if last.end() == place => last.len = last.len.saturating_add(len),
+                _ => out.push(Extent::new(place, len)),
+            }
+            at = at.saturating_add(len);
+        }
+        out
+    }
+
     /// Exactly `len` bytes at `at`.
-    pub(super) fn read(&self, at: u64, len: u64) -> Option<Cow<'img, [u8]>> {
+    pub(in crate::fs) fn read(&self, at: u64, len: u64) -> Option<Cow<'img, [u8]>> {
         let last = at.checked_add(len)?.saturating_sub(1);
         if self.replay.is_empty() || !(self.block(at)..=self.block(last)).any(|b| self.replay.contains_key(&b)) {
             return self.view.read(at, len).ok();
@@ -68,7 +88,7 @@ impl<'img> Disk<'img> {
     }
 
     /// Up to `len` bytes at `at`; fewer, or none, where the volume ends before that.
-    pub(super) fn read_up_to(&self, at: u64, len: u64) -> Cow<'img, [u8]> {
+    pub(in crate::fs) fn read_up_to(&self, at: u64, len: u64) -> Cow<'img, [u8]> {
         let len = len.min(self.view.size().saturating_sub(at));
         self.read(at, len).unwrap_or(Cow::Borrowed(&[]))
     }

@@ -1,0 +1,163 @@
+//! Arrays and logical volumes that Linux made (`fixtures/volumes/make`): every block of 8 KiB of each holds its own number, so
+//! that a block which is read from a wrong place is seen, and which.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use evidex::image::{View, open};
+use evidex::volume::{Layout, Volume, VolumeKind, divide};
+use std::io::Write;
+use std::path::Path;
+
+/// Bytes of a block, and what a volume's blocks are numbered from for each seed.
+const BLOCK: usize = 8192;
+const SEED: u64 = 1_000_003;
+
+/// A disk of the fixtures.
+fn disk(name: &str) -> tempfile::NamedTempFile {
+    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/volumes").join(format!("{name}.zst"));
+    let bytes = zstd::decode_all(std::fs::File::open(packed).expect("the fixture is there")).expect("it is whole");
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(&bytes).expect("it is written");
+    file
+}
+
+/// Fails where a block of a volume is not the one with its number.
+#[track_caller]
+fn is_numbered(disk: View<'_>, volume: &Volume, seed: u64, name: &str) {
+    volume.with(disk, |view| are_numbered(&view.read(0, view.size()).expect("it is read"), seed, name));
+}
+
+#[track_caller]
+fn are_numbered(bytes: &[u8], seed: u64, name: &str) {
+    for (number, block) in bytes.chunks(BLOCK).enumerate() {
+        let wanted = (seed * SEED + number as u64).to_le_bytes();
+        let found = block.chunks(8).find(|word| *word != &wanted[..word.len()]);
+        if let Some(word) = found {
+            let there = u64::from_le_bytes(word.try_into().unwrap_or_default()).wrapping_sub(seed * SEED);
+            panic!("{name}: block {number} of {} has bytes of block {there}", bytes.len() / BLOCK);
+        }
+    }
+}
+
+fn assembled(layout: &Layout) -> Vec<&Volume> {
+    layout.volumes.iter().filter(|volume| volume.kind == VolumeKind::Assembled).collect()
+}
+
+/// `(fixture, level and members, size in bytes)`, the sizes as the kernel said them.
+const ARRAYS: &[(&str, &str, u64)] = &[
+    ("md-linear", "linear, 3 of 3", 4_718_592),
+    ("md-r0", "RAID 0, 3 of 3", 4_718_592),
+    ("md-r1", "RAID 1, 2 of 2", 2_555_904),
+    ("md-r4", "RAID 4, 3 of 3", 3_145_728),
+    ("md-r5la", "RAID 5, 3 of 3", 5_111_808),
+    ("md-r5ls", "RAID 5, 4 of 4", 4_718_592),
+    ("md-r5ra", "RAID 5, 3 of 3", 3_145_728),
+    ("md-r5rs", "RAID 5, 3 of 3", 3_145_728),
+    ("md-r6", "RAID 6, 4 of 4", 3_145_728),
+    ("md-r6ra", "RAID 6, 4 of 4", 3_145_728),
+    ("md-r10n2", "RAID 10, 3 of 3", 2_359_296),
+    ("md-r10f2", "RAID 10, 3 of 3", 2_359_296),
+    ("md-r10o2", "RAID 10, 4 of 4", 3_145_728),
+];
+
+#[test]
+fn arrays_of_every_level_give_every_block() {
+    for (name, kind, size) in ARRAYS {
+        let file = disk(name);
+        let image = open(file.path()).expect("it opens");
+        let disk = View::whole(image.as_ref());
+        let layout = divide(disk);
+        let [volume] = assembled(&layout)[..] else { panic!("{name}: {layout:#?}") };
+        assert_eq!(volume.type_name, format!("md {kind} members"), "{name}");
+        assert_eq!(volume.size(), *size, "{name}");
+        is_numbered(disk, volume, 7, name);
+        assert!(layout.faults.is_empty(), "{name}: {:?}", layout.faults);
+    }
+}
+
+/// `(fixture, volume, kind, size in bytes, seed)`.
+const LOGICAL: &[(&str, &str, &str, u64, u64)] = &[
+    ("lvm-plain", "plain/striped", "lvm2 striped", 1_966_080, 2),
+    ("lvm-plain", "plain/mirror", "lvm2 mirror", 524_288, 3),
+    ("lvm-arrays", "arrays/r1", "lvm2 raid1", 524_288, 1),
+    ("lvm-arrays", "arrays/r5", "lvm2 raid5", 1_048_576, 2),
+    ("lvm-arrays", "arrays/r0", "lvm2 raid0", 983_040, 3),
+    ("lvm-thin", "thin/other", "lvm2 thin", 1 << 20, 2),
+];
+
+#[test]
+fn logical_volumes_give_every_block() {
+    for (fixture, name, kind, size, seed) in LOGICAL {
+        let file = disk(fixture);
+        let image = open(file.path()).expect("it opens");
+        let disk = View::whole(image.as_ref());
+        let layout = divide(disk);
+        let volume = layout.volumes.iter().find(|volume| volume.name == *name).expect("it is there");
+        assert_eq!((volume.type_name.as_str(), volume.size()), (*kind, *size), "{name}");
+        is_numbered(disk, volume, *seed, name);
+        assert!(layout.faults.is_empty(), "{fixture}: {:?}", layout.faults);
+    }
+}
+
+/// All bytes of a volume of a disk.
+fn bytes_of(disk: View<'_>, layout: &Layout, name: &str) -> Vec<u8> {
+    let volume = layout.volumes.iter().find(|volume| volume.name == name).expect("it is there");
+    volume.with(disk, |view| view.read(0, view.size()).expect("it is read").into_owned())
+}
+
+#[test]
+fn snapshots_give_what_was_there_when_they_were_taken() {
+    // Blocks 20 to 29 and 100 to 102 of the linear volume were filled with zeros after its snapshot was taken.
+    let file = disk("lvm-plain");
+    let image = open(file.path()).expect("it opens");
+    let disk_view = View::whole(image.as_ref());
+    let layout = divide(disk_view);
+    let past = layout.volumes.iter().find(|volume| volume.name == "plain/past").expect("it is there");
+    assert_eq!(past.kind, VolumeKind::Snapshot);
+    assert!(past.past.expect("it is of another").1.is_some(), "when it was taken is told");
+    are_numbered(&bytes_of(disk_view, &layout, "plain/past"), 1, "plain/past");
+    let now = bytes_of(disk_view, &layout, "plain/linear");
+    are_numbered(&now[..20 * BLOCK], 1, "plain/linear");
+    assert!(now[20 * BLOCK..30 * BLOCK].iter().chain(&now[100 * BLOCK..103 * BLOCK]).all(|byte| *byte == 0));
+    // 2 MiB of the thin volume were written, its snapshot taken, and 512 KiB written again.
+    let file = disk("lvm-thin");
+    let image = open(file.path()).expect("it opens");
+    let disk_view = View::whole(image.as_ref());
+    let layout = divide(disk_view);
+    let (then, now) = (bytes_of(disk_view, &layout, "thin/then"), bytes_of(disk_view, &layout, "thin/big"));
+    are_numbered(&then[..2 << 20], 1, "thin/then");
+    are_numbered(&now[..512 << 10], 5, "thin/big");
+    assert!(now[512 << 10..2 << 20] == then[512 << 10..2 << 20]);
+    assert!(then.len() == 64 << 20 && then[2 << 20..].iter().chain(&now[2 << 20..]).all(|byte| *byte == 0));
+}
+
+/// Wipes a partition of a fixture's disk.
+fn without(name: &str, partition: usize) -> tempfile::NamedTempFile {
+    let file = disk(name);
+    let extent = {
+        let image = open(file.path()).expect("it opens");
+        divide(View::whole(image.as_ref())).volumes[partition].extent
+    };
+    let zeros = vec![0; extent.len as usize];
+    std::os::unix::fs::FileExt::write_all_at(file.as_file(), &zeros, extent.start).expect("it is written");
+    file
+}
+
+#[test]
+fn what_is_missing_of_an_array_is_told() {
+    for (name, partition, whole) in
+        [("md-r1", 0, true), ("md-r10n2", 1, true), ("md-r0", 2, false), ("md-linear", 1, false)]
+    {
+        let file = without(name, partition);
+        let image = open(file.path()).expect("it opens");
+        let disk = View::whole(image.as_ref());
+        let layout = divide(disk);
+        let faults: Vec<&str> = layout.faults.iter().map(|fault| fault.what.as_str()).collect();
+        assert!(faults.iter().any(|what| what.contains("members are not here")), "{name}: {faults:?}");
+        assert_eq!(faults.iter().any(|what| what.contains("read as zeros")), !whole, "{name}: {faults:?}");
+        if whole {
+            is_numbered(disk, assembled(&layout)[0], 7, name);
+        }
+    }
+}
