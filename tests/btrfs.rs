@@ -5,6 +5,8 @@
 mod common;
 
 use common::filled::{self, Filled, done};
+use evidex::content::Content;
+use evidex::fs::entries;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -99,4 +101,89 @@ fn free_space_is_what_the_kernel_keeps_as_such() {
     let copy = 65_536 - 4096;
     let free = volume.free();
     assert!([in_chunks + outside + copy, in_chunks + outside - 4096].contains(&free), "{in_chunks} {outside} {free}");
+}
+
+#[test]
+fn a_log_tree_is_told() {
+    let copy = |at: &Path| {
+        assert!(done(Command::new("sync").arg("-f").arg(at)));
+        let file = fs::File::create(at.join("late")).unwrap();
+        file.write_all_at(b"late", 0).unwrap();
+        file.sync_all().unwrap();
+        fs::copy(at.parent().unwrap().join("image"), at.parent().unwrap().join("open")).unwrap();
+    };
+    let mkfs = |image: &Path| done(Command::new("mkfs.btrfs").args(["-q", "-f"]).arg(image));
+    let Some(volume) = filled::volume(512 << 20, &mkfs, "", &copy) else { return };
+    let told = |image: &Path| {
+        filled::read(image, |fs, _| fs.facts().anomalies.iter().any(|a| a.sign.what.contains("is not replayed")))
+    };
+    assert!(!told(&volume.image));
+    assert!(told(&volume.image.with_file_name("open")));
+}
+
+/// Attaches a file as a device; gone when it is dropped.
+struct Loop(String);
+
+impl Loop {
+    fn of(image: &Path) -> Option<Self> {
+        let out = Command::new("losetup").args(["-f", "--show"]).arg(image).output().ok()?;
+        out.status.success().then(|| Self(String::from_utf8(out.stdout).unwrap().trim().to_owned()))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        done(Command::new("losetup").args(["-d", &self.0]));
+    }
+}
+
+/// A volume on two devices, with `data` spread in that way; what was written to it.
+fn on_two(folder: &Path, data: &str) -> Option<Vec<(&'static str, Vec<u8>)>> {
+    let (images, at) = (["one", "two"].map(|name| folder.join(name)), folder.join("at"));
+    for image in &images {
+        fs::File::create(image).and_then(|file| file.set_len(300 << 20)).unwrap();
+    }
+    fs::create_dir(&at).unwrap();
+    if !done(Command::new("mkfs.btrfs").args(["-q", "-f", "-m", "raid1", "-d", data]).args(&images)) {
+        return None;
+    }
+    let loops = [Loop::of(&images[0])?, Loop::of(&images[1])?];
+    done(Command::new("btrfs").args(["device", "scan", &loops[0].0, &loops[1].0]));
+    if !done(Command::new("mount").arg(&loops[0].0).arg(&at)) {
+        return None;
+    }
+    let written = vec![("small", b"in the tree".to_vec()), ("large", filled::noise(5, 3_000_000))];
+    written.iter().for_each(|(name, bytes)| fs::write(at.join(name), bytes).unwrap());
+    assert!(done(Command::new("umount").arg(&at)));
+    Some(written)
+}
+
+#[test]
+fn of_two_devices_one_gives_what_lies_on_it() {
+    for (data, whole) in [("raid1", true), ("raid0", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(written) = on_two(folder.path(), data) else {
+            return eprintln!("left out: no btrfs volume of two devices can be made and mounted here");
+        };
+        for image in ["one", "two"] {
+            filled::read(&folder.path().join(image), |fs, view| {
+                assert!(fs.facts().faults.iter().any(|fault| fault.what.contains("of 2: what lies on the others")));
+                let (listed, _) = entries(fs);
+                for (name, bytes) in &written {
+                    let entry = listed.iter().find(|entry| entry.path == format!("/{name}")).unwrap();
+                    let content = Content::new(view, &entry.stream);
+                    let read = content.contiguous(1 << 30);
+                    if whole || *name == "small" {
+                        assert_eq!(
+                            (read.as_deref(), entry.faults.len()),
+                            (Some(&bytes[..]), 0),
+                            "{data}, {image}: {name}"
+                        );
+                    } else {
+                        assert!(read.is_none_or(|read| read.len() < bytes.len()) && !entry.faults.is_empty());
+                    }
+                }
+            });
+        }
+    }
 }

@@ -50,13 +50,15 @@ pub(super) struct Recovery<'a> {
     /// Names in directories, by what they lead to.
     dirents: BTreeMap<Object, BTreeMap<(u64, String), Dirent>>,
     paths: HashMap<Object, Arc<str>>,
+    /// Which inodes the live trees have, as far as was asked: the same names stand in many leaves.
+    live: HashMap<Object, bool>,
     cut: bool,
 }
 
 impl<'a> Recovery<'a> {
     pub(super) fn new(btrfs: &'a Btrfs<'a>, met: &'a BTreeMap<u64, Met>) -> Self {
         let (gone, dirents) = (BTreeMap::new(), BTreeMap::new());
-        Self { btrfs, met, gone, dirents, paths: HashMap::new(), cut: false }
+        Self { btrfs, met, gone, dirents, paths: HashMap::new(), live: HashMap::new(), cut: false }
     }
 
     /// All deleted entries.
@@ -121,8 +123,16 @@ impl<'a> Recovery<'a> {
     }
 
     /// Whether the live tree of that number has an inode.
-    fn is_live(&self, (owner, number): Object) -> bool {
+    fn is_live(&mut self, object: Object) -> bool {
+        if let Some(live) = self.live.get(&object) {
+            return *live;
+        }
+        let (owner, number) = object;
         let found = self.met.get(&owner).and_then(|met| met.within.tree.first(&self.btrfs.disk, number, item::INODE));
+        if self.live.len() >= MAX {
+            self.live.clear();
+        }
+        self.live.insert(object, found.is_some());
         found.is_some()
     }
 
@@ -157,6 +167,9 @@ impl<'a> Recovery<'a> {
             return;
         }
         let target = (owner, dirent.target.object);
+        if self.is_live(target) {
+            return;
+        }
         if self.dirents.len() < MAX || self.dirents.contains_key(&target) {
             let names = self.dirents.entry(target).or_default();
             names.entry((directory, dirent.name.clone())).or_insert(dirent);
@@ -286,9 +299,6 @@ impl<'a> Recovery<'a> {
             })
             .collect();
         for ((owner, number), names, above) in left {
-            if self.is_live((owner, number)) {
-                continue;
-            }
             for (dirent, above) in names.into_iter().zip(above) {
                 let above = self.path((owner, above), 0);
                 let path = [&above, "/", dirent.name.as_str()].concat();
