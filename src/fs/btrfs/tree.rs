@@ -7,6 +7,7 @@ use crate::bytes::Fields;
 use crate::fuel::Fuel;
 use rayon::prelude::*;
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// Remarks on one tree.
 const MAX_WRONG: usize = 100;
@@ -38,6 +39,7 @@ impl Tree {
         let generation = root.generation;
         let mut row = vec![Pointer { key: Key::default(), to: root.at, generation }];
         let mut level = root.level.min(MAX_LEVEL);
+        let mut seen = HashSet::from([root.at]);
         loop {
             if fuel.burn(row.len() as u64).is_err() {
                 tree.lose(0, "the trees of this volume have more blocks than it has room for".to_owned());
@@ -63,7 +65,13 @@ impl Tree {
             if level == 0 {
                 break;
             }
+            // A sound tree has each block once.
+            let all = next.len();
             row = next;
+            row.retain(|pointer: &Pointer| seen.insert(pointer.to));
+            if row.len() < all {
+                tree.lose(0, "a tree has blocks twice".to_owned());
+            }
             level = level.saturating_sub(1);
         }
         if !tree.leaves.is_sorted_by_key(|leaf| leaf.first) {
