@@ -6,6 +6,7 @@
 
 mod huffman;
 pub mod lznt1;
+pub mod lzo;
 pub mod lzvn;
 pub mod lzx;
 pub mod packed;

@@ -4,6 +4,7 @@
 //! [`crate::registry::FILE_SYSTEMS`].
 
 pub mod apfs;
+pub mod btrfs;
 mod cluster;
 mod decmpfs;
 mod disk;

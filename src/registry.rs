@@ -55,6 +55,7 @@ pub static FILE_SYSTEMS: &[fs::Row] = &[
     fs::Row { name: "exfat", probe: fs::exfat::probe, open: fs::exfat::open },
     fs::Row { name: "ext", probe: fs::ext::probe, open: fs::ext::open },
     fs::Row { name: "apfs", probe: fs::apfs::probe, open: fs::apfs::open },
+    fs::Row { name: "btrfs", probe: fs::btrfs::probe, open: fs::btrfs::open },
     fs::Row { name: "hfsplus", probe: fs::hfsplus::probe, open: fs::hfsplus::open },
     fs::Row { name: "xfs", probe: fs::xfs::probe, open: fs::xfs::open },
 ];

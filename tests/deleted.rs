@@ -393,6 +393,22 @@ const KINDS: &[Kind] = &[
         driver: Driver::Own { cluster: 4096, wide: false, allocator: Allocator::NextFree },
         promised: Promise::Whole,
     },
+    Kind {
+        name: "btrfs",
+        driver: Driver::System { make: |image| mkfs("btrfs", &["-q", "-f"], image), mount: loop_mount },
+        promised: Promise::Nothing,
+    },
+    Kind {
+        name: "btrfs, packed",
+        driver: Driver::System {
+            make: |image| mkfs("btrfs", &["-q", "-f", "-m", "single"], image),
+            mount: |image, folder| {
+                let options = ["-o", "loop,nodiscard,compress-force=zstd"];
+                done(Command::new("mount").args(options).arg(image).arg(folder))
+            },
+        },
+        promised: Promise::Nothing,
+    },
     // The kernel wipes the sizes, and on version 5 nothing but whole chunks of inodes keeps them.
     Kind {
         name: "XFS",

@@ -37,6 +37,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dfvfs/ntfs.raw", "ntfs"),
     ("dfvfs/xfs.raw", "xfs"),
     ("dissect/dissect-apfs-case_sensitive.bin", "apfs"),
+    ("dissect/dissect-btrfs-default.bin", "btrfs"),
     ("dissect/dissect-exfat.bin", "exfat"),
     ("dissect/dissect-ext4.bin", "ext"),
     ("dissect/dissect-fat32.bin", "fat"),

@@ -148,3 +148,19 @@ fn copies_of_the_superblock_that_differ_are_told() {
         assert!(anomaly.sign.what.contains("differs in its label (\"other\", not \"\")"), "{}", anomaly.sign.what);
     });
 }
+
+#[test]
+fn a_log_that_was_not_closed_is_told() {
+    let copy = |at: &Path| {
+        fs::write(at.join("late"), b"late").unwrap();
+        assert!(done(Command::new("sync").arg("-f").arg(at)));
+        fs::copy(at.parent().unwrap().join("image"), at.parent().unwrap().join("open")).unwrap();
+    };
+    let Some(volume) = filled::volume(320 << 20, &|image| mkfs(&[], image), "", &copy) else { return };
+    let told = |image: &Path| {
+        let unmounted = |what: &str| what.contains("was not unmounted");
+        filled::read(image, |fs, _| fs.facts().anomalies.iter().any(|anomaly| unmounted(&anomaly.sign.what)))
+    };
+    assert!(!told(&volume.image));
+    assert!(told(&volume.image.with_file_name("open")));
+}

@@ -4,7 +4,7 @@
 //! Blocks are found by binary search and unpacked one at a time, so that reading at an offset costs one block. Where one is
 //! damaged, reading ends with a fault there, as for every other kind of compressed content.
 
-use super::{Stream, lzvn, run_at};
+use super::{Stream, lzo, lzvn, run_at};
 use crate::bytes::index;
 use crate::extent::Extent;
 use crate::fault::Fault;
@@ -26,6 +26,12 @@ pub enum Method {
     Hole,
     /// zlib (RFC 1950).
     Zlib,
+    /// zlib; zeros where it ends early (btrfs).
+    BtrfsZlib,
+    /// LZO1X in stretches of a page, with their lengths; zeros where it ends early (btrfs).
+    BtrfsLzo,
+    /// Zstandard; zeros where it ends early (btrfs).
+    BtrfsZstd,
     /// zlib, or as it is behind a byte whose lower half is 15 (decmpfs).
     DecmpfsZlib,
     /// LZVN, or as it is behind a byte 6 (decmpfs).
@@ -144,6 +150,9 @@ impl Method {
                 Some(rest.get(..size)?.to_vec())
             }
             (Self::Zlib | Self::DecmpfsZlib, _) => first_of(flate2::bufread::ZlibDecoder::new(stored), size),
+            (Self::BtrfsZlib, _) => padded(flate2::bufread::ZlibDecoder::new(stored), size),
+            (Self::BtrfsLzo, _) => lzo::decompress(stored, size),
+            (Self::BtrfsZstd, _) => padded(zstd::Decoder::with_buffer(stored).ok()?.single_frame(), size),
             (Self::DecmpfsLzvn, _) => lzvn::decompress(stored, size),
             (Self::DecmpfsLzfse, _) => first_of(lzfse_rust::LzfseRingDecoder::default().reader(stored), size),
         }
@@ -155,6 +164,14 @@ fn first_of(mut decoder: impl Read, size: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(size);
     decoder.by_ref().take(size as u64).read_to_end(&mut bytes).ok()?;
     (bytes.len() == size && decoder.read(&mut [0]).is_ok()).then_some(bytes)
+}
+
+/// `size` bytes of what a decoder gives, with zeros behind its end: a page that the file fills in part is packed so.
+fn padded(decoder: impl Read, size: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(size);
+    decoder.take(size as u64).read_to_end(&mut bytes).ok()?;
+    bytes.resize(size, 0);
+    Some(bytes)
 }
 
 #[cfg(test)]

@@ -199,7 +199,9 @@ fn compare(image: &Path, name: &str, mut left: BTreeMap<String, Known>, timed: b
             assert!(entry.faults.is_empty(), "{}: {:?}", entry.path, entry.faults);
             let mut known = left.remove(&entry.path).unwrap_or_else(|| panic!("{} was never written", entry.path));
             let told = told(view, entry);
-            if !timed {
+            // The place of a subvolume in a snapshot has no time: the kernel makes one up.
+            let timeless = entry.kind == EntryKind::Directory && entry.times.mtime.is_none();
+            if !timed || timeless {
                 known.2 = told.2;
             }
             assert_eq!(told, known, "{}", entry.path);

@@ -4,8 +4,8 @@
 
 use super::{Disk, checksum};
 use crate::bytes::Fields;
-use crate::fuel::Fuel;
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// No tree is deeper.
 const MAX_LEVEL: u16 = 12;
@@ -36,13 +36,13 @@ pub(super) struct Walk<'d, 'img> {
     pub(super) group: u64,
     pub(super) kind: &'d Kind,
     pub(super) wrong: Wrong,
-    /// A sound tree has no more blocks than its group.
-    fuel: Fuel,
+    /// Blocks that were read: a sound tree has each once.
+    seen: HashSet<u32>,
 }
 
 impl<'d, 'img> Walk<'d, 'img> {
     pub(super) fn new(disk: &'d Disk<'img>, group: u64, kind: &'d Kind) -> Self {
-        Self { disk, group, kind, wrong: Vec::new(), fuel: Fuel::new(disk.sb.group_len(group)) }
+        Self { disk, group, kind, wrong: Vec::new(), seen: HashSet::new() }
     }
 
     /// Gives every record to `each`, in order. `levels`: how many the group's header says that the tree has.
@@ -60,8 +60,8 @@ impl<'d, 'img> Walk<'d, 'img> {
                 .wrong
                 .push((self.start(), format!("block {block} of the tree of {name} lies outside its group")));
         };
-        if self.fuel.burn(1).is_err() {
-            return self.wrong.push((at, format!("the tree of {name} goes in circles")));
+        if !self.seen.insert(block) {
+            return self.wrong.push((at, format!("the tree of {name} has block {block} twice")));
         }
         let Some(bytes) = self.block(at, level) else {
             return self.wrong.push((at, format!("block {block} is no block of level {level} of the tree of {name}")));
