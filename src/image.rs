@@ -10,6 +10,7 @@ pub mod chain;
 pub mod chunks;
 pub mod codec;
 pub mod derived;
+pub mod dmg;
 pub mod ewf;
 pub mod file;
 pub mod folder;

@@ -18,7 +18,16 @@ pub enum Codec {
     Bzip2,
     /// A Zstandard frame.
     Zstd,
+    /// Apple Data Compression.
+    Adc,
+    /// LZFSE, or its blocks of LZVN.
+    Lzfse,
+    /// LZMA in an xz stream.
+    Xz,
 }
+
+/// Memory that an xz stream may ask for, in KiB.
+const XZ_MEMORY: u32 = 256 << 10;
 
 thread_local! {
     /// Its window and tables are kept from chunk to chunk.
@@ -36,6 +45,16 @@ pub fn unpack(codec: Codec, packed: &[u8], len: u64, out: &mut Vec<u8>) -> Resul
         Codec::Deflate => inflate(false, packed, index(len), out),
         Codec::Bzip2 => bunzip2(packed, index(len), out),
         Codec::Zstd => unzstd(packed, index(len), out),
+        Codec::Adc => adc(packed, index(len), out),
+        Codec::Lzfse => {
+            let mut decoder = lzfse_rust::LzfseRingDecoder::default();
+            taken(decoder.reader(packed), len, out).map_err(|_| "its LZFSE stream is damaged")
+        }
+        Codec::Xz => {
+            // One byte more, so that the stream's checksum is reached.
+            let reader = lzma_rust2::XzReader::new_mem_limit(packed, false, XZ_MEMORY);
+            taken(reader, len.saturating_add(1), out).map_err(|_| "its xz stream is damaged")
+        }
     };
     let outcome = outcome.and_then(|()| {
         let whole = out.len().checked_sub(before) == Some(index(len));
@@ -53,7 +72,7 @@ pub fn measured(codec: Codec, packed: &[u8], most: u64) -> Option<Vec<u8>> {
     let reader: Box<dyn Read + '_> = match codec {
         Codec::Zlib => Box::new(flate2::bufread::ZlibDecoder::new(packed)),
         Codec::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(packed)),
-        Codec::Deflate | Codec::Zstd => return None,
+        _ => return None,
     };
     let mut bytes = Vec::new();
     let read = reader.take(most.saturating_add(1)).read_to_end(&mut bytes).ok()?;
@@ -117,6 +136,45 @@ fn unzstd(packed: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), &'static s
     limited.read_to_end(out).map(|_| ()).map_err(|_| "its Zstandard frame is damaged")
 }
 
+/// What a decoder gives, up to `len` bytes.
+fn taken(reader: impl std::io::Read, len: u64, out: &mut Vec<u8>) -> std::io::Result<()> {
+    use std::io::Read;
+    reader.take(len).read_to_end(out).map(|_| ())
+}
+
+/// Plain runs of up to 128 bytes, and copies of 3 to 67 bytes from up to 64 KiB before.
+fn adc(mut packed: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    const TORN: &str = "its ADC stream breaks off";
+    let from = out.len();
+    let end = from.saturating_add(len);
+    while out.len() < end {
+        let (first, rest) = packed.split_first().ok_or(TORN)?;
+        let first = usize::from(*first);
+        if first & 0x80 != 0 {
+            let (run, rest) = rest.split_at_checked((first & 0x7f).saturating_add(1)).ok_or(TORN)?;
+            out.extend_from_slice(run);
+            packed = rest;
+            continue;
+        }
+        let long = first & 0x40 != 0;
+        let (second, third) = (rest.first().ok_or(TORN)?, rest.get(1));
+        let (count, back) = if long {
+            let low = usize::from(*third.ok_or(TORN)?);
+            ((first & 0x3f).saturating_add(4), usize::from(*second) << 8 | low)
+        } else {
+            ((first >> 2 & 0xf).saturating_add(3), (first & 3) << 8 | usize::from(*second))
+        };
+        packed = rest.get(if long { 2 } else { 1 }..).ok_or(TORN)?;
+        let at = out.len().checked_sub(back.saturating_add(1)).filter(|at| *at >= from);
+        let at = at.ok_or("its ADC stream goes back before its beginning")?;
+        for step in 0..count {
+            let byte = out.get(at.saturating_add(step)).copied().unwrap_or(0);
+            out.push(byte);
+        }
+    }
+    if out.len() == end { Ok(()) } else { Err("its ADC stream holds more than it should") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,10 +200,32 @@ mod tests {
                 w.finish()
             }
             Codec::Zstd => zstd::encode_all(bytes, 3),
+            Codec::Adc => Ok(bytes.chunks(128).flat_map(|run| [&[0x7f + run.len() as u8], run].concat()).collect()),
+            Codec::Lzfse => {
+                let mut out = Vec::new();
+                lzfse_rust::encode_bytes(bytes, &mut out).map_err(std::io::Error::other)?;
+                Ok(out)
+            }
+            Codec::Xz => {
+                let mut w = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1))?;
+                w.write_all(bytes)?;
+                w.finish()
+            }
         }
     }
 
-    const ALL: [Codec; 4] = [Codec::Zlib, Codec::Deflate, Codec::Bzip2, Codec::Zstd];
+    const ALL: [Codec; 7] =
+        [Codec::Zlib, Codec::Deflate, Codec::Bzip2, Codec::Zstd, Codec::Adc, Codec::Lzfse, Codec::Xz];
+
+    #[test]
+    fn copies_of_adc_reach_back() {
+        // A plain run of three bytes, a short copy of five from three back, a long one of four from eight back.
+        let packed = [0x82, b'a', b'b', b'c', 0x08, 0x02, 0x40, 0x00, 0x07];
+        let mut out = Vec::new();
+        assert_eq!(unpack(Codec::Adc, &packed, 12, &mut out), Ok(()));
+        assert_eq!(out, b"abcabcababca");
+        assert!(unpack(Codec::Adc, &[0x80, 1, 0x00, 0x05], 4, &mut Vec::new()).is_err(), "before its beginning");
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]

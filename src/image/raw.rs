@@ -1,14 +1,16 @@
-//! Raw images: one file, a block device, or a set of segments (`.001 .002 …`, `.000 …`, `.aa .ab …`).
+//! Raw images: one file, a block device, or a set of segments (`raw/segments.rs`).
 //!
 //! The segments are mapped one by one; offsets run through them. A gap in the numbering is an error that names the
 //! missing segment: an image with a hole in it is not passed off as whole.
+
+mod segments;
 
 use super::about::About;
 use super::chunks::{Chunks, Files, Piece, Place, Table};
 use super::file::{Source, unfit};
 use super::{ImageError, Taken};
 use crate::extent::Extent;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Segments, one behind the other.
 struct Raw {
@@ -27,7 +29,7 @@ pub fn open(path: &Path) -> Taken {
         return Ok(None);
     }
     let mut files = Vec::new();
-    for path in segment_paths(path)? {
+    for path in segments::paths(path)? {
         let source = Source::open(&path)?;
         if let Some(name) = container(source.bytes()).filter(|_| files.is_empty()) {
             let hint =
@@ -102,59 +104,6 @@ fn container(bytes: &[u8]) -> Option<&'static str> {
     kinds.into_iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| name)
 }
 
-/// `first` and the segments that follow it, in order; only `first` where its name does not number it.
-fn segment_paths(first: &Path) -> Result<Vec<PathBuf>, ImageError> {
-    let single = || Ok(vec![first.to_owned()]);
-    let Some(ext) = first.extension().and_then(|e| e.to_str()) else { return single() };
-    if !matches!(ext, "000" | "001" | "0000" | "0001" | "00001" | "aa" | "aaa") {
-        return match missing_first(first, ext) {
-            Some(hint) => Err(unfit(first, "is not the first segment of its set", hint)),
-            None => single(),
-        };
-    }
-    let mut paths = vec![first.to_owned()];
-    let mut ext = ext.to_owned();
-    while let Some(next) = successor(&ext) {
-        let path = first.with_extension(&next);
-        if !path.exists() {
-            let beyond = successor(&next).map(|n| first.with_extension(n));
-            if beyond.is_some_and(|p| p.exists()) {
-                let what = "this segment is missing, a later one is there";
-                return Err(unfit(&path, what, "put all segments into one folder"));
-            }
-            break;
-        }
-        paths.push(path);
-        ext = next;
-    }
-    Ok(paths)
-}
-
-/// Says so where `path` is a later segment and the one before it lies beside it.
-fn missing_first(path: &Path, ext: &str) -> Option<&'static str> {
-    let digits = ext.len() >= 3 && ext.bytes().all(|b| b.is_ascii_digit());
-    let before = ext.parse::<u32>().ok()?.checked_sub(1)?;
-    let previous = path.with_extension(format!("{before:0width$}", width = ext.len()));
-    (digits && previous.exists()).then_some("name the first one (.000 or .001)")
-}
-
-/// The extension that follows: digits count up, letters likewise; `None` behind the last.
-fn successor(ext: &str) -> Option<String> {
-    let mut out = ext.as_bytes().to_vec();
-    for b in out.iter_mut().rev() {
-        match *b {
-            b'9' => *b = b'0',
-            b'z' => *b = b'a',
-            b'0'..=b'8' | b'a'..=b'y' => {
-                *b = b.saturating_add(1);
-                return String::from_utf8(out).ok();
-            }
-            _ => return None,
-        }
-    }
-    None
-}
-
 /// An image of these bytes, for the tests of parsers.
 ///
 /// # Errors
@@ -172,14 +121,6 @@ pub fn of_bytes(bytes: &[u8]) -> Result<Box<dyn super::Image>, ImageError> {
 mod tests {
     use super::*;
     use std::fs;
-
-    #[test]
-    fn extensions_count_up() {
-        assert_eq!(successor("009").as_deref(), Some("010"));
-        assert_eq!(successor("az").as_deref(), Some("ba"));
-        assert_eq!(successor("999"), None);
-        assert_eq!(successor("dd."), None);
-    }
 
     #[test]
     fn segments_read_as_one_and_a_missing_one_is_named() -> Result<(), Box<dyn std::error::Error>> {
