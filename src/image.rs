@@ -4,6 +4,7 @@
 //! sees offsets from 0 to [`Image::size`] and cannot tell a map from a decoder.
 
 pub mod about;
+pub mod aff;
 pub mod ahead;
 pub mod cache;
 pub mod chain;

@@ -13,6 +13,7 @@ pub static IMAGES: &[image::Format] = &[
     image::Format { name: "vhd", open: image::vhd::open },
     image::Format { name: "vmdk", open: image::vmdk::open },
     image::Format { name: "vdi", open: image::vdi::open },
+    image::Format { name: "aff", open: image::aff::open },
     image::Format { name: "dmg", open: image::dmg::open },
     image::Format { name: "raw", open: image::raw::open },
 ];

@@ -153,6 +153,23 @@ fn a_case_of_a_container_is_that_of_its_disk() {
     assert!(evidex(&["info", &text(&path)]).expect(0).text().contains("case 7"));
 }
 
+#[test]
+fn aff_of_every_packing_holds_its_disk() {
+    let dir = scratch();
+    let disk = disk(23, 5_300_224);
+    write(dir.path(), "disk.raw", &disk);
+    let packings: [&[&str]; 5] = [&[], &["-x"], &["-L"], &["-s64k"], &["-s64k", "-L"]];
+    for (number, options) in packings.iter().enumerate() {
+        let name = format!("d{number}.aff");
+        let output = format!("-o{name}");
+        tool(dir.path(), "affconvert", &[*options, &["-q", &output, "disk.raw"]].concat());
+        let image = holds(&dir.path().join(&name), &disk, "aff");
+        assert_eq!(image.about().hashes.len(), 2, "{options:?}: it carries MD5 and SHA-1");
+    }
+    // Stored pages have no checksum: a changed byte shows in the hashes that the image carries.
+    damaged(&dir.path().join("d3.aff"), &disk, 120, Promise::Survives);
+}
+
 /// What of the corpus is in a container: its name, and the registered name of its format.
 const KNOWN: &[(&str, &str)] = &[
     ("dfvfs/ext2.E01", "ewf"),

@@ -24,6 +24,8 @@ pub enum Codec {
     Lzfse,
     /// LZMA in an xz stream.
     Xz,
+    /// LZMA with its old header of 13 bytes.
+    Lzma,
 }
 
 /// Memory that an xz stream may ask for, in KiB.
@@ -50,6 +52,9 @@ pub fn unpack(codec: Codec, packed: &[u8], len: u64, out: &mut Vec<u8>) -> Resul
             let mut decoder = lzfse_rust::LzfseRingDecoder::default();
             taken(decoder.reader(packed), len, out).map_err(|_| "its LZFSE stream is damaged")
         }
+        Codec::Lzma => lzma_rust2::LzmaReader::new_mem_limit(packed, XZ_MEMORY, None)
+            .and_then(|reader| taken(reader, len.saturating_add(1), out))
+            .map_err(|_| "its LZMA stream is damaged"),
         Codec::Xz => {
             // One byte more, so that the stream's checksum is reached.
             let reader = lzma_rust2::XzReader::new_mem_limit(packed, false, XZ_MEMORY);
@@ -206,6 +211,12 @@ mod tests {
                 lzfse_rust::encode_bytes(bytes, &mut out).map_err(std::io::Error::other)?;
                 Ok(out)
             }
+            Codec::Lzma => {
+                let options = lzma_rust2::LzmaOptions::with_preset(1);
+                let mut w = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, Some(bytes.len() as u64))?;
+                w.write_all(bytes)?;
+                w.finish()
+            }
             Codec::Xz => {
                 let mut w = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1))?;
                 w.write_all(bytes)?;
@@ -214,8 +225,8 @@ mod tests {
         }
     }
 
-    const ALL: [Codec; 7] =
-        [Codec::Zlib, Codec::Deflate, Codec::Bzip2, Codec::Zstd, Codec::Adc, Codec::Lzfse, Codec::Xz];
+    const ALL: [Codec; 8] =
+        [Codec::Zlib, Codec::Deflate, Codec::Bzip2, Codec::Zstd, Codec::Adc, Codec::Lzfse, Codec::Xz, Codec::Lzma];
 
     #[test]
     fn copies_of_adc_reach_back() {

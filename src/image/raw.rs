@@ -7,7 +7,7 @@ mod segments;
 
 use super::about::About;
 use super::chunks::{Chunks, Files, Piece, Place, Table};
-use super::file::{Source, unfit};
+use super::file::Source;
 use super::{ImageError, Taken};
 use crate::extent::Extent;
 use std::path::Path;
@@ -31,11 +31,6 @@ pub fn open(path: &Path) -> Taken {
     let mut files = Vec::new();
     for path in segments::paths(path)? {
         let source = Source::open(&path)?;
-        if let Some(name) = container(source.bytes()).filter(|_| files.is_empty()) {
-            let hint =
-                "this version reads raw images: convert it (ewfexport, qemu-img convert -O raw), or choose another";
-            return Err(unfit(&path, format!("is a container of the kind {name}, not a raw image"), hint));
-        }
         files.push(source);
     }
     let mut about = About::default();
@@ -96,12 +91,6 @@ impl Table for Raw {
     fn packed(&self) -> bool {
         false
     }
-}
-
-/// The container that a file is by its first bytes: read as raw it would be an image without a single file.
-fn container(bytes: &[u8]) -> Option<&'static str> {
-    let kinds: [(&[u8], &str); 1] = [(b"AFF10\x0d\x0a\x00", "AFF")];
-    kinds.into_iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| name)
 }
 
 /// An image of these bytes, for the tests of parsers.
