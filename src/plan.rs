@@ -164,6 +164,12 @@ pub fn plan(disk: View<'_>, which: Which) -> Plan {
         draft.add_anomaly(0, Anomaly { sign: sign.clone(), extents: Vec::new() });
         draft.faults.push(sign);
     }
+    for found in volume::copies::disagreements(disk, &layout) {
+        let row = layout.volumes.iter().position(|v| v.number == found.number).unwrap_or(0);
+        // The item's content is the other copy, where it stands.
+        let extents = found.extents;
+        draft.add_anomaly(row, Anomaly { sign: found.sign, extents });
+    }
     for sign in &layout.faults {
         let row = layout.volumes.iter().position(|v| v.extent.intersect(Extent::new(sign.at, 1)).len == 1);
         draft.add_anomaly(row.unwrap_or(0), Anomaly { sign: sign.clone(), extents: Vec::new() });

@@ -11,6 +11,7 @@ mod assemble;
 pub mod atari;
 pub mod bitlocker;
 pub mod bsd;
+pub mod copies;
 mod crypt;
 pub mod gpt;
 pub mod luks;
@@ -29,7 +30,7 @@ use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::image::View;
 use crate::image::derived::Rebuilt;
-use crate::image::mapped::{Mapped, Mapping};
+use crate::image::mapped::{Mapped, Mapping, Piece};
 use crate::time::Timestamp;
 pub use raid::Computed;
 use std::collections::BTreeSet;
@@ -120,6 +121,8 @@ pub struct Assembled {
     pub stretches: Option<Vec<Stretch>>,
     /// What stands nowhere and is computed out of what other members have.
     pub computed: Vec<Computed>,
+    /// Where some of its bytes stand a second time.
+    pub copies: Vec<Stretch>,
     /// What of its members belongs to it besides: copies, parity, its own structures.
     pub covers: Vec<(usize, Extent)>,
     /// Of an earlier time of another one: its id, and when that was.
@@ -233,6 +236,8 @@ pub struct Layout {
     pub members: BTreeSet<u32>,
     /// What of members belongs to the volumes made of them: their bytes, copies and parity.
     pub covered: ExtentSet,
+    /// Numbers of volumes, and where some of their bytes stand a second time, in bytes of the image.
+    pub copies: Vec<(u32, Vec<Piece>)>,
     /// Bytes of assembled volumes that must be computed: of each its id, and lengths with the places of what they are
     /// computed of.
     pub computed: Vec<Rebuilt>,

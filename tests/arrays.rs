@@ -4,7 +4,10 @@
 
 mod common;
 
-use evidex::image::{View, open};
+use common::evidex;
+use evidex::image::{View, open, original};
+use evidex::volume::copies::disagreements;
+use evidex::volume::vault::Keys;
 use evidex::volume::{Layout, Volume, VolumeKind, divide};
 use std::io::Write;
 use std::path::Path;
@@ -159,5 +162,43 @@ fn what_is_missing_of_an_array_is_told() {
         if whole {
             is_numbered(disk, assembled(&layout)[0], 7, name);
         }
+    }
+}
+
+#[test]
+fn a_missing_member_of_an_array_with_parity_is_computed() {
+    for (name, count) in
+        [("md-r4", 3), ("md-r5la", 3), ("md-r5ls", 4), ("md-r5ra", 3), ("md-r5rs", 3), ("md-r6", 4), ("md-r6ra", 4)]
+    {
+        for partition in 0..count {
+            let file = without(name, partition);
+            let opened = evidex::volume::open::open(file.path(), &Keys::default()).expect("it opens");
+            let disk = View::whole(opened.image.as_ref());
+            let layout = divide(disk);
+            is_numbered(disk, assembled(&layout)[0], 7, &format!("{name} without {partition}"));
+            let size = std::fs::metadata(file.path()).expect("it is there").len();
+            assert_eq!(original(opened.image.as_ref()).size(), size, "the evidence is as it is");
+            assert!(layout.volumes.iter().all(|v| v.kind == VolumeKind::Assembled || v.extent.end() <= size));
+        }
+    }
+}
+
+#[test]
+fn mirrors_that_differ_are_told() {
+    for name in ["md-r1", "lvm-plain", "lvm-arrays"] {
+        let file = disk(name);
+        let image = open(file.path()).expect("it opens");
+        let disk = View::whole(image.as_ref());
+        let layout = divide(disk);
+        assert_eq!(disagreements(disk, &layout), [], "{name}");
+        let (number, copies) = layout.copies.first().expect("there is a mirror");
+        let place = copies[0].place.expect("it stands on the disk") + 3 * 512 + 100;
+        std::os::unix::fs::FileExt::write_all_at(file.as_file(), b"written behind its back", place).expect("it is");
+        let changed = open(file.path()).expect("it opens");
+        let found = disagreements(View::whole(changed.as_ref()), &layout);
+        let [found] = &found[..] else { panic!("{name}: {found:?}") };
+        assert_eq!((found.number, found.extents.len(), found.extents[0].start), (*number, 1, place - 100), "{name}");
+        let told = evidex(&["info".as_ref(), file.path().as_os_str()]).expect(0).text();
+        assert!(told.contains("512 bytes of a copy differ from the one that is read"), "{name}: {told}");
     }
 }

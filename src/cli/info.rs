@@ -83,7 +83,9 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let facts = || rows.iter().filter_map(|r| r.facts.as_ref());
     faults.extend(facts().flat_map(|f| &f.faults));
     faults.extend(pasts.iter().flat_map(|past| &past.faults));
-    let anomalies: Vec<&Fault> = facts().flat_map(|f| f.anomalies.iter().map(|a| &a.sign)).collect();
+    let unlike = volume::copies::disagreements(disk, &layout);
+    let mut anomalies: Vec<&Fault> = facts().flat_map(|f| f.anomalies.iter().map(|a| &a.sign)).collect();
+    anomalies.extend(unlike.iter().map(|found| &found.sign));
     let mut out = std::io::stdout().lock();
     if common.json {
         let volumes: Vec<Value> = rows.iter().map(as_json).collect();

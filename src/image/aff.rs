@@ -4,13 +4,13 @@
 //! and the length of all of it. `pageN` holds a page of the disk; its argument says how it is packed: bit 0 that it is, bits 4 to
 //! 7 with what. Other segments tell page size, image size (low word first), hashes, times and programs.
 
+use super::Taken;
+use super::about::{About, Algorithm};
 use super::chunks::{Chunks, Files, MAX_GRAIN, Piece, Place, Table};
 use super::codec::Codec;
 use super::file::{Source, peek, unfit};
-use super::{Taken, about::About};
 use crate::bytes::Fields;
 use crate::extent::Extent;
-use crate::hash::Algorithm;
 use std::collections::BTreeMap;
 use std::path::Path;
 

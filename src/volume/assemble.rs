@@ -101,10 +101,11 @@ fn push(
     of.dedup();
     layout.members.extend(&of);
     let Some(stretches) = made.stretches.take() else { return };
-    let mut pieces = pieces(volumes, &stretches);
+    let mut pieces = self::pieces(volumes, &stretches);
     let (computed, rebuilt) = rebuild(disk, volumes, &made);
     pieces.extend(computed);
     layout.computed.extend(rebuilt);
+    let copies = self::pieces(volumes, &made.copies);
     let nothing = Mapping::over(vec![Piece { start: 0, len: made.size, place: None }], None);
     let mapping = Mapping::over(pieces, Some(Arc::new(nothing)));
     let past = made.past.and_then(|(id, made)| Some((*numbers.get(&id)?, made)));
@@ -113,7 +114,11 @@ fn push(
     if let Some(volume) = layout.volumes.last_mut() {
         volume.past = past;
         volume.parts = Some(Arc::new(Parts { mapping, size: made.size, of }));
-        numbers.insert(made.id, volume.number);
+        let number = volume.number;
+        if !copies.is_empty() {
+            layout.copies.push((number, copies));
+        }
+        numbers.insert(made.id, number);
     }
 }
 

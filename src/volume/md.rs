@@ -186,7 +186,8 @@ fn assemble(members: &[Member]) -> Option<Assembled> {
             if spread.lost > 0 {
                 fault(best.at, format!("{} bytes lie on members that are not here, and read as zeros", spread.lost));
             }
-            (made.size, made.stretches, made.computed) = (size, Some(spread.stretches), spread.computed);
+            (made.size, made.stretches) = (size, Some(spread.stretches));
+            (made.computed, made.copies) = (spread.computed, spread.copies);
         }
         Err(what) => fault(best.at, format!("it is not read: {what}")),
     }

@@ -51,6 +51,8 @@ pub struct Computed {
 pub(super) struct Spread {
     pub stretches: Vec<Stretch>,
     pub computed: Vec<Computed>,
+    /// Where mirrors have the same bytes once more.
+    pub copies: Vec<Stretch>,
     /// Bytes that are lost with the members that are missing.
     pub lost: u64,
 }
@@ -127,9 +129,13 @@ impl Array {
 
     fn mirrored(&self, spread: &mut Spread) {
         let there = self.members.iter().position(Option::is_some);
-        if !there.is_some_and(|member| self.put(spread, 0, member, Extent::new(0, self.size))) {
+        let all = Extent::new(0, self.size);
+        if !there.is_some_and(|member| self.put(spread, 0, member, all)) {
             spread.lost = self.size;
         }
+        let others = self.members.iter().enumerate().filter(|(member, _)| Some(*member) != there);
+        let others = others.filter_map(|(_, member)| member.as_ref());
+        spread.copies.extend(others.flat_map(|stretches| slice(stretches, all)));
     }
 
     fn parity(&self, blocks: usize, layout: u64, spread: &mut Spread) -> Result<(), String> {

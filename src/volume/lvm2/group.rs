@@ -118,7 +118,8 @@ impl Group<'_> {
                     assembled.faults.push(Fault::new(0, "lvm2", what));
                 }
                 assembled.covers = self.copies(name, DEPTH);
-                (assembled.stretches, assembled.computed) = (Some(spread.stretches), spread.computed);
+                assembled.stretches = Some(spread.stretches);
+                (assembled.computed, assembled.copies) = (spread.computed, spread.copies);
             }
             Err(what) => {
                 assembled.faults.push(Fault::new(0, "lvm2", format!("volume {group}/{name} is not read: {what}")))
@@ -143,6 +144,7 @@ impl Group<'_> {
             let spread = self.segment(segment, len, depth)?;
             let moved = |piece: Stretch| Stretch { start: piece.start.saturating_add(start), ..piece };
             whole.stretches.extend(spread.stretches.into_iter().map(moved));
+            whole.copies.extend(spread.copies.into_iter().map(moved));
             let moved = |piece: Computed| Computed { start: piece.start.saturating_add(start), ..piece };
             whole.computed.extend(spread.computed.into_iter().map(moved));
             whole.lost = whole.lost.saturating_add(spread.lost);
