@@ -202,3 +202,36 @@ fn mirrors_that_differ_are_told() {
         assert!(told.contains("512 bytes of a copy differ from the one that is read"), "{name}: {told}");
     }
 }
+
+#[test]
+fn damaged_metadata_ends_in_faults() {
+    let rounds = std::env::var("EVIDEX_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
+    for name in ["lvm-plain", "lvm-arrays", "lvm-thin", "md-r5la", "md-r6", "md-r10o2"] {
+        let file = disk(name);
+        let bytes = std::fs::read(file.path()).expect("it is read");
+        // Blocks of their own numbers are content; the rest that is not zero is metadata.
+        let is_content = |block: &[u8]| block.chunks(8).all(|word| word == &block[..8]);
+        let blocks = bytes.chunks(512).enumerate().filter(|(_, block)| !is_content(block));
+        let metadata: Vec<usize> = blocks.map(|(number, _)| number * 512).collect();
+        let mut dice = common::Dice(name.len() as u64);
+        for _ in 0..rounds {
+            let mut changed = Vec::new();
+            for _ in 0..=dice.below(4) {
+                let at = metadata[dice.below(metadata.len() as u64) as usize] as u64 + dice.below(512);
+                changed.push(at);
+                common::flip(file.path(), at);
+            }
+            let image = open(file.path()).expect("it opens");
+            let disk = View::whole(image.as_ref());
+            let layout = divide(disk);
+            let _ = disagreements(disk, &layout);
+            for volume in &layout.volumes {
+                volume.with(disk, evidex::fs::claims);
+            }
+            for at in changed {
+                let byte = [bytes[at as usize]];
+                std::os::unix::fs::FileExt::write_all_at(file.as_file(), &byte, at).expect("it is written");
+            }
+        }
+    }
+}

@@ -134,3 +134,29 @@ fn second_header(disk: &Path, options: &[&str], key: &[u8]) {
     let opened = open(disk, &password("open sesame")).expect("it opens");
     assert_eq!(opened.used, [evidex::bytes::hex(key)], "{options:?} without its first header");
 }
+
+#[test]
+fn damaged_headers_are_told_or_left_alone() {
+    let Some(folder) = corpus("images/encrypted") else { return };
+    for (name, ..) in OPENED {
+        let file = evidence(&folder, name);
+        let bytes = std::fs::read(file.path()).expect("it is read");
+        let copy = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(copy.path(), &bytes).expect("it is written");
+        let filled = bytes.chunks(512).enumerate().filter(|(_, sector)| sector.iter().any(|byte| *byte != 0));
+        let filled: Vec<usize> = filled.map(|(number, _)| number * 512).take(400).collect();
+        let mut dice = common::Dice(7);
+        for _ in 0..300 {
+            let at =
+                filled[dice.below(filled.len() as u64) as usize] as u64 + dice.below(512).min(bytes.len() as u64 - 1);
+            common::flip(copy.path(), at);
+            let image = evidex::image::open(copy.path()).expect("it opens");
+            let view = View::whole(image.as_ref());
+            if let Some((vault, _)) = evidex::volume::vault::locked(view) {
+                assert!((vault.unlock)(view, &Keys::default()).is_none(), "{name}: unlocked without a key");
+            }
+            let byte = [bytes[at as usize]];
+            std::os::unix::fs::FileExt::write_all_at(copy.as_file(), &byte, at).expect("it is written");
+        }
+    }
+}

@@ -258,6 +258,7 @@ static ROWS: &[Row] = &[
         "swsuspend",
         &[&[(4086, b"S1SUSPEND")], &[(4086, b"S2SUSPEND")], &[(4086, b"ULSUSPEND")]],
     ),
+    checked(row(Kind::Encrypted, "random bytes throughout (as of VeraCrypt)", "random", &[&[]]), is_random),
 ];
 
 /// What a volume is recognised as, where it is none that is read.
@@ -327,4 +328,53 @@ fn is_swap(volume: View<'_>) -> bool {
     let marks: [&[u8]; 2] = [b"SWAP-SPACE", b"SWAPSPACE2"];
     let ends = |page: u32| marks.iter().any(|mark| stands(volume, (i64::from(page).saturating_sub(10), mark)));
     [4096, 8192, 16_384, 32_768, 65_536].into_iter().any(ends)
+}
+
+/// Bytes of a sample, and where the smallest container of VeraCrypt ends.
+const SAMPLE: u64 = 64 << 10;
+const LEAST: u64 = 256 << 10;
+
+/// VeraCrypt leaves no signature: beginning, middle and end of its volumes are evenly spread bytes, which compressed files are not
+/// from their first byte on.
+fn is_random(volume: View<'_>) -> bool {
+    let last = volume.size().saturating_sub(SAMPLE);
+    let places = [0, last.checked_div(2).unwrap_or(0) & !511, last];
+    volume.size() >= LEAST && places.into_iter().all(|at| is_even(&volume.read_up_to(at, SAMPLE)))
+}
+
+/// Whether all values of a byte are about as frequent: chi-squared with 255 degrees of freedom, within six deviations.
+fn is_even(bytes: &[u8]) -> bool {
+    let mut counts = [0u64; 256];
+    for byte in bytes {
+        if let Some(count) = counts.get_mut(usize::from(*byte)) {
+            *count = count.saturating_add(1);
+        }
+    }
+    let expected = (bytes.len() as u64).checked_div(256).unwrap_or(0).max(1);
+    let squares = counts.iter().map(|count| count.abs_diff(expected).saturating_pow(2));
+    let sum = squares.fold(0, u64::saturating_add).checked_div(expected).unwrap_or(0);
+    (120..=390).contains(&sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_volumes_are_told_from_text_and_zeros() -> Result<(), Box<dyn std::error::Error>> {
+        let mut state = 1u64;
+        let mut random: Vec<u8> = Vec::new();
+        while random.len() < 1 << 20 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random.push((state >> 33) as u8);
+        }
+        let told = |bytes: &[u8]| -> Result<Option<&str>, crate::image::ImageError> {
+            let image = crate::image::raw::of_bytes(bytes)?;
+            Ok(recognise(View::whole(image.as_ref())).map(|known| known.tag))
+        };
+        assert_eq!(told(&random)?, Some("random"));
+        random.splice(..4096, vec![0; 4096]);
+        assert_eq!((told(&random)?, told(&[7; 1 << 20])?), (None, None));
+        Ok(())
+    }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// No slot has more material than this: 4,000 stripes of a key of 128 bytes.
 const MAX_MATERIAL: u64 = 1 << 20;
 /// Rounds that are done at most for one password.
-const MAX_ROUNDS: u32 = 200_000_000;
+const MAX_ROUNDS: u32 = 20_000_000;
 
 /// A key slot.
 struct Slot {

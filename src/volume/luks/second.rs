@@ -15,7 +15,8 @@ const BINARY: u64 = 4096;
 const SIZES: &[u64] = &[0x4000, 0x8000, 0x1_0000, 0x2_0000, 0x4_0000, 0x8_0000, 0x10_0000, 0x20_0000, 0x40_0000];
 /// Memory that a password may take, in KiB: 4 GiB, the most that cryptsetup allows.
 const MAX_MEMORY: u64 = 4 << 20;
-const MAX_PASSES: u64 = 1 << 16;
+/// Memory times passes, likewise: more takes minutes for one password.
+const MAX_WORK: u64 = 64 << 20;
 
 pub(super) fn read(volume: View<'_>) -> Option<Header> {
     let first = copy(volume, 0, b"LUKS\xba\xbe");
@@ -93,10 +94,11 @@ fn slot(value: &Value) -> Option<Slot> {
     let (kdf, area, splitter) = (value.get("kdf")?, value.get("area")?, value.get("af")?);
     let small = |value: &Value, most: u64| number(value).filter(|n| *n <= most).and_then(|n| u32::try_from(n).ok());
     let argon = |kind| {
+        let memory = small(kdf.get("memory")?, MAX_MEMORY)?;
         Some(Kdf::Argon2 {
             kind,
-            passes: small(kdf.get("time")?, MAX_PASSES)?,
-            memory: small(kdf.get("memory")?, MAX_MEMORY)?,
+            passes: small(kdf.get("time")?, MAX_WORK.checked_div(memory.into())?)?,
+            memory,
             lanes: small(kdf.get("cpus")?, 64)?,
         })
     };
