@@ -33,6 +33,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dfvfs/fat12.raw", "fat"),
     ("dfvfs/gpt.raw", "ext"),
     ("dfvfs/hfsplus.raw", "hfsplus"),
+    ("dfvfs/lvm.raw", "ext"),
     ("dfvfs/mbr.raw", "ext"),
     ("dfvfs/ntfs.raw", "ntfs"),
     ("dfvfs/xfs.raw", "xfs"),

@@ -3,7 +3,7 @@
 use evidex::content::Content;
 use evidex::fs::{Entry, EntryKind, Origin, claims, entries};
 use evidex::image::{Image, View};
-use evidex::volume::{VolumeKind, divide};
+use evidex::volume::{Volume, VolumeKind, divide};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -89,23 +89,27 @@ pub fn sha256(volume: View<'_>, entry: &Entry) -> Option<String> {
 /// Every entry of the `kinds` that the surest file system of each volume lists.
 pub fn listing(image: &dyn Image, kinds: &[EntryKind]) -> (Vec<Row>, Vec<String>) {
     let (mut rows, mut names) = (Vec::new(), Vec::new());
-    for volume in divide(View::whole(image)).volumes.iter().filter(|v| v.kind != VolumeKind::Gap) {
-        let view = View::whole(image).sub(volume.extent);
-        let Some((row, _)) = claims(view).into_iter().next() else { continue };
-        let Ok(fs) = (row.open)(view) else { continue };
-        names.push(fs.facts().name.clone());
-        for entry in entries(fs.as_ref()).0.into_iter().filter(|e| kinds.contains(&e.kind)) {
-            rows.push(Row {
-                hashes: sha256(view, &entry).into_iter().collect(),
-                size: entry.stream.size,
-                deleted: !entry.allocated,
-                orphan: false,
-                recoverable: true,
-                volume: volume.extent.start,
-                won: entry.origin != Origin::Table,
-                path: entry.path,
-            });
-        }
+    let disk = View::whole(image);
+    let layout = divide(disk);
+    let whole = |volume: &&Volume| volume.kind != VolumeKind::Gap && !layout.members.contains(&volume.number);
+    for volume in layout.volumes.iter().filter(whole) {
+        volume.with(disk, |view| {
+            let Some((row, _)) = claims(view).into_iter().next() else { return };
+            let Ok(fs) = (row.open)(view) else { return };
+            names.push(fs.facts().name.clone());
+            for entry in entries(fs.as_ref()).0.into_iter().filter(|e| kinds.contains(&e.kind)) {
+                rows.push(Row {
+                    hashes: sha256(view, &entry).into_iter().collect(),
+                    size: entry.stream.size,
+                    deleted: !entry.allocated,
+                    orphan: false,
+                    recoverable: true,
+                    volume: volume.extent.start,
+                    won: entry.origin != Origin::Table,
+                    path: entry.path,
+                });
+            }
+        });
     }
     // The file system's own files ($MFT, $Bitmap) are not scored.
     rows.retain(|row| {
