@@ -15,6 +15,7 @@ pub mod dmg;
 pub mod ewf;
 pub mod file;
 pub mod folder;
+pub mod gz;
 pub mod map;
 pub mod mapped;
 pub mod qcow2;

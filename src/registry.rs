@@ -15,6 +15,7 @@ pub static IMAGES: &[image::Format] = &[
     image::Format { name: "vdi", open: image::vdi::open },
     image::Format { name: "aff", open: image::aff::open },
     image::Format { name: "dmg", open: image::dmg::open },
+    image::Format { name: "gz", open: image::gz::open },
     image::Format { name: "raw", open: image::raw::open },
 ];
 

@@ -170,6 +170,35 @@ fn aff_of_every_packing_holds_its_disk() {
     damaged(&dir.path().join("d3.aff"), &disk, 120, Promise::Survives);
 }
 
+#[test]
+fn gzip_is_read_through_its_index() {
+    let dir = scratch();
+    let disk = disk(29, 9_000_448);
+    for level in ["-1", "-9"] {
+        write(dir.path(), "disk.dd", &disk);
+        tool(dir.path(), "gzip", &["-f", level, "disk.dd"]);
+        let image = holds(&dir.path().join("disk.dd.gz"), &disk, "gzip raw");
+        assert!(image.about().remarks.is_empty(), "{:?}", image.about().remarks);
+    }
+    // Two members, one behind the other, and zeros behind them.
+    let (first, second) = disk.split_at(3_000_001);
+    write(dir.path(), "a.raw", first);
+    write(dir.path(), "b.raw", second);
+    tool(dir.path(), "gzip", &["-f", "a.raw", "b.raw"]);
+    let both =
+        [fs::read(dir.path().join("a.raw.gz")).unwrap(), fs::read(dir.path().join("b.raw.gz")).unwrap(), vec![0; 512]];
+    let path = write(dir.path(), "both.raw.gz", &both.concat());
+    holds(&path, &disk, "gzip raw");
+    damaged(&path, &disk, 80, Promise::Survives);
+    // A member has one checksum at its end: that something is wrong is told, not where.
+    for at in [100_000, 700_000, 1_500_000] {
+        common::flip(&path, at);
+        let faults = opened(&path).about().faults.len();
+        assert!(faults > 0, "byte {at} was changed in silence");
+        common::flip(&path, at);
+    }
+}
+
 /// What of the corpus is in a container: its name, and the registered name of its format.
 const KNOWN: &[(&str, &str)] = &[
     ("dfvfs/ext2.E01", "ewf"),

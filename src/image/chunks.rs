@@ -123,6 +123,11 @@ pub trait Table: Send + Sync {
     /// The piece that holds byte `at`, which lies on the disk.
     fn piece(&self, files: &Files, at: u64) -> Piece;
 
+    /// Appends a packed piece, where that takes more than its bytes and codec; `None` where it does not.
+    fn decode(&self, _piece: &Piece, _packed: &[u8], _out: &mut Vec<u8>) -> Option<Result<(), &'static str>> {
+        None
+    }
+
     /// True where anything may be packed: going through all of it then keeps more than one core busy.
     fn packed(&self) -> bool {
         true
@@ -321,7 +326,8 @@ impl<T: Table> Chunks<T> {
         let there = self.files.0.get(file).map_or(0, Source::size);
         let packed = self.files.at(file, extent.intersect(Extent::new(0, there))).unwrap_or_default();
         let before = out.len();
-        let done = unpack(codec, packed, len.min(MAX_GRAIN), out).is_ok();
+        let own = self.table.decode(piece, packed, out);
+        let done = own.unwrap_or_else(|| unpack(codec, packed, len.min(MAX_GRAIN), out)).is_ok();
         if !done || self.files.failed(file, extent) {
             out.truncate(before);
             self.note(piece.extent);
