@@ -81,7 +81,7 @@ impl Gz {
                 Ok(end) => at = end,
                 Err(what) => {
                     about.fault(format!(
-                        "the member at byte {at} of the file {what}: the disk is taken to end at byte {}",
+                        "the member at byte {at} of the file {what}: which of its bytes are wrong is not known, the disk is taken to end at byte {}",
                         gz.size
                     ));
                     break;

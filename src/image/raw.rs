@@ -34,9 +34,14 @@ pub fn open(path: &Path) -> Taken {
         files.push(source);
     }
     let mut about = About::default();
-    if let Some(extension) = promised(path) {
+    let plain_gzip = files.first().is_some_and(|file| file.bytes().starts_with(b"\x1f\x8b"));
+    if let Some(extension) = promised(path).filter(|extension| !(plain_gzip && extension.eq_ignore_ascii_case("gz"))) {
         let what = format!("its name ends in .{extension}, but it is not like such a container");
         about.fault(format!("{what}: its bytes are taken as those of the disk"));
+    }
+    if files.first().is_some_and(|file| file.bytes().starts_with(&[0x28, 0xb5, 0x2f, 0xfd])) {
+        about
+            .fault("is packed with Zstandard, and read as it is: unpack it with zstd -d if a disk is in it".to_owned());
     }
     Ok(Some(Box::new(joined(files, about))))
 }
@@ -51,8 +56,9 @@ pub fn plain(path: &Path) -> Result<Box<dyn super::Image>, ImageError> {
 
 /// The extension of a container that `path` has: of one whose first bytes are damaged that is all that is left.
 fn promised(path: &Path) -> Option<&str> {
-    const CONTAINERS: [&str; 14] =
-        ["e01", "ex01", "s01", "l01", "lx01", "qcow", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "aff", "aff4", "dmg"];
+    const CONTAINERS: [&str; 15] = [
+        "gz", "e01", "ex01", "s01", "l01", "lx01", "qcow", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "aff", "aff4", "dmg",
+    ];
     let extension = path.extension()?.to_str()?;
     CONTAINERS.iter().any(|known| extension.eq_ignore_ascii_case(known)).then_some(extension)
 }
