@@ -155,6 +155,25 @@ fn a_later_session_hides_what_an_earlier_one_named() {
 }
 
 #[test]
+fn what_was_removed_from_a_rewritable_disc_is_found() {
+    let dir = scratch();
+    let files: BTreeMap<String, Vec<u8>> =
+        ["kept", "removed", "moved"].map(|name| (name.to_owned(), name.repeat(999).into_bytes())).into();
+    write(&dir.path().join("tree"), &files);
+    tool(dir.path(), "xorriso", &["-outdev", "d.iso", "-map", "tree", "/", "-commit"]);
+    tool(dir.path(), "xorriso", &["-dev", "d.iso", "-rm", "/removed", "--", "-mv", "/moved", "/new", "--", "-commit"]);
+    let image = open(&dir.path().join("d.iso")).expect("the image opens");
+    let (all, signs) = listed(image.as_ref());
+    assert!(signs.is_empty(), "{signs:?}");
+    assert_eq!(live_files(&all).into_keys().collect::<Vec<_>>(), ["kept", "new"]);
+    for name in ["removed", "moved"] {
+        let path = format!("/{name}");
+        let (old, bytes) = all.iter().find(|(e, _)| !e.allocated && e.path == path).expect("it is listed");
+        assert_eq!((old.recovered, bytes), (Some(Recovered::Intact), &files[name]), "{name}");
+    }
+}
+
+#[test]
 fn boot_images_are_listed_or_marked() {
     let dir = scratch();
     let files = BTreeMap::from([("boot.bin".to_owned(), vec![7; 2048]), ("other".to_owned(), vec![8; 10])]);

@@ -50,10 +50,15 @@ pub fn open(view: View<'_>) -> Opened<'_> {
     let mut used: Vec<Extent> =
         whole.used.iter().copied().chain(whole.entries.iter().flat_map(session::extents)).collect();
     let live: ExtentSet = used.iter().copied().map(blocks).collect();
-    for (number, older) in sessions.iter().enumerate().rev().skip(1) {
+    let all = ExtentSet::new(vec![Extent::new(0, view.size())]);
+    let free = all.subtract(&used.iter().copied().map(blocks).collect());
+    let following = sessions.iter().rev().skip(1).map(|session| session.extent).collect::<Vec<_>>();
+    let replaced = Session::replaced(view, free.as_slice());
+    let replaced = replaced.iter().rev().filter(|session| !following.contains(&session.extent));
+    for older in sessions.iter().rev().skip(1).chain(replaced) {
         let tree = session::read(view, older);
-        used.extend(tree.used.iter().copied());
-        earlier(&mut whole, tree, number.saturating_add(1), &live);
+        used.extend(tree.used.iter().copied().chain([older.extent]));
+        earlier(&mut whole, tree, view.absolute(older.extent.start), &live);
     }
     let size = sessions.iter().filter_map(Session::primary).map(|volume| volume.size).max().unwrap_or(0);
     if size > view.size() {
@@ -68,7 +73,6 @@ pub fn open(view: View<'_>) -> Opened<'_> {
         let what = "the disc has a tree in UDF, too, which is not read: what only that one names is not listed";
         whole.faults.push(Fault::new(view.absolute(at), NAME, what));
     }
-    let all = ExtentSet::new(vec![Extent::new(0, view.size())]);
     let facts = Facts {
         name: "ISO 9660".to_owned(),
         label: session::label(newest),
@@ -95,7 +99,7 @@ fn identity(digits: &str) -> String {
 }
 
 /// What an earlier session named and the later ones do not: deleted for whoever sees the disc today.
-fn earlier(whole: &mut Tree, tree: Tree, number: usize, live: &ExtentSet) {
+fn earlier(whole: &mut Tree, tree: Tree, at: u64, live: &ExtentSet) {
     let known: HashSet<_> = whole.entries.iter().map(|entry| (entry.path.clone(), session::place(entry))).collect();
     let places: HashSet<_> = whole.entries.iter().filter_map(session::place).collect();
     for mut entry in tree.entries {
@@ -114,7 +118,9 @@ fn earlier(whole: &mut Tree, tree: Tree, number: usize, live: &ExtentSet) {
             (hit, all) if hit == all => Recovered::Overwritten,
             _ => Recovered::Partial,
         });
-        entry.remark(&format!("session {number} of the disc names it, a later one does not"));
+        entry.remark(&format!(
+            "the session of the disc whose descriptors stand at byte {at} names it, a later one does not"
+        ));
         whole.entries.push(entry);
     }
     whole.faults.extend(tree.faults);

@@ -1,5 +1,6 @@
 //! Volume descriptors of ISO 9660 (ECMA-119, section 8): which trees a session has, and where they begin.
 
+use super::record::Record;
 use crate::bytes::{Fields, latin1, utf16_be};
 use crate::extent::Extent;
 use crate::image::View;
@@ -164,6 +165,29 @@ impl Session {
             all.push(next);
         }
         all
+    }
+
+    /// Older sessions whose descriptors stand in `free`: a disc that can be rewritten has the newest ones in their first place,
+    /// and copies of the others where each session began.
+    pub(super) fn replaced(view: View<'_>, free: &[Extent]) -> Vec<Self> {
+        let (mut all, mut left) = (Vec::new(), MAX_GAP);
+        for extent in free {
+            let start = extent.start.next_multiple_of(SECTOR);
+            let end = extent.end().min(start.saturating_add(left));
+            left = left.saturating_sub(end.saturating_sub(start));
+            let places = (start..end).step_by(2048).filter(|at| view.read_up_to(*at, 6).as_ref() == b"\x01CD001");
+            all.extend(places.filter_map(|at| Self::read(view, at)).filter(|session| session.is_at_home(view)));
+        }
+        all
+    }
+
+    /// Whether its root directory is where it says: not so in what is left of another volume.
+    fn is_at_home(&self, view: View<'_>) -> bool {
+        let Some((volume, root)) = self.primary().and_then(|v| Some((v, Record::parse(&v.root)?))) else {
+            return false;
+        };
+        let own = view.read_up_to(root.extent(volume.block).start, 34);
+        Record::parse(&own).is_some_and(|own| own.name == [0] && own.block == root.block)
     }
 
     fn next(view: View<'_>, behind: u64) -> Option<Self> {
