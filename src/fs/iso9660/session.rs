@@ -140,7 +140,8 @@ fn boot_images(view: View<'_>, session: &Session, whole: &mut Tree) {
 fn link(entries: &mut [Entry]) {
     let mut first: HashMap<Place, (usize, bool)> = HashMap::new();
     for (number, entry) in entries.iter().enumerate() {
-        if let Some(place) = place(entry) {
+        // Of what is not read nobody knows whether it is the same.
+        if let Some(place) = place(entry).filter(|(extents, _)| !extents.is_empty()) {
             first.entry(place).and_modify(|(_, several)| *several = true).or_insert((number, false));
         }
     }

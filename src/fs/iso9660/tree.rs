@@ -52,6 +52,8 @@ struct Walk<'img, 'v> {
     /// The file that goes on in the next record.
     open: Option<Entry>,
     fuel: Fuel,
+    /// It has as many entries as are read.
+    is_full: bool,
 }
 
 impl Tree {
@@ -73,6 +75,7 @@ impl Tree {
             moved: Vec::new(),
             open: None,
             fuel: Fuel::new(view.size().saturating_mul(2).saturating_add(1 << 20)),
+            is_full: false,
         };
         walk.run();
         walk.strays();
@@ -86,7 +89,10 @@ impl Walk<'_, '_> {
     }
 
     fn anomaly(&mut self, at: u64, what: String, extents: Vec<Extent>) {
-        if self.tree.anomalies.len() < MAX_ANOMALIES {
+        if self.tree.anomalies.len() == MAX_ANOMALIES {
+            let sign = self.fault(at, "more of its kind, from here on, are not told");
+            self.tree.anomalies.push(Anomaly { sign, extents: Vec::new() });
+        } else if self.tree.anomalies.len() < MAX_ANOMALIES {
             let sign = self.fault(at, what);
             self.tree.anomalies.push(Anomaly { sign, extents });
         }
@@ -175,7 +181,10 @@ impl Walk<'_, '_> {
 
     fn record(&mut self, record: &Record<'_>, at: u64, path: &str) {
         if self.tree.entries.len() >= MAX_ENTRIES {
-            let _ = self.fuel.burn(u64::MAX);
+            if self.fuel.burn(u64::MAX).is_err() && !std::mem::replace(&mut self.is_full, true) {
+                let what = format!("{path}/: more than {MAX_ENTRIES} entries: the others are not read");
+                self.tree.faults.push(self.fault(at, what));
+            }
             return;
         }
         let extra = match self.skip {
@@ -185,6 +194,7 @@ impl Walk<'_, '_> {
             }
             None => Extra::default(),
         };
+        self.tree.used.extend(extra.areas.iter().copied());
         let name = extra.name.clone().unwrap_or_else(|| record.title(self.volume.names));
         let path = [path, "/", &name].concat();
         if let Some(field) = record.differing {
@@ -216,7 +226,7 @@ impl Walk<'_, '_> {
     /// Appends a record to the file that it continues.
     fn goes_on(&mut self, record: &Record<'_>, path: &str) -> bool {
         let Some(open) = self.open.as_mut() else { return false };
-        if open.path != path || record.has(Record::DIRECTORY) {
+        if open.path.strip_suffix(":associated").unwrap_or(&open.path) != path || record.has(Record::DIRECTORY) {
             let at = open.at;
             let fault = Fault::new(self.view.absolute(at), NAME, "the record that continues it is missing");
             open.faults.push(fault);
@@ -269,7 +279,6 @@ impl Walk<'_, '_> {
             entry.remark("stored without its holes: its content is as it is stored");
         }
         entry.faults.extend(extra.wrong.iter().map(|what| self.fault(at, what.clone())));
-        self.tree.used.extend(extra.areas.iter().copied());
         entry
     }
 
