@@ -13,6 +13,7 @@ pub mod ext;
 pub mod fat;
 pub mod folder;
 pub mod hfsplus;
+pub mod iso9660;
 pub mod known;
 pub mod ntfs;
 mod orphan;
