@@ -11,8 +11,13 @@ use evidex::volume::{VolumeKind, divide};
 use serde_json::Value;
 
 /// How file systems are called that are read.
-const READ: &[(&str, &[&str])] =
-    &[("vfat", &["fat"]), ("ext3", &["ext"]), ("hfs", &["hfsplus"]), ("iso9660", &["iso"]), ("squashfs", &["squash"])];
+const READ: &[(&str, &[&str])] = &[
+    ("vfat", &["fat"]),
+    ("ext3", &["ext"]),
+    ("hfs", &["hfsplus"]),
+    ("iso9660", &["iso"]),
+    ("squashfs", &["squashfs"]),
+];
 
 /// The images of a folder whose manifest names a type: `(name, type)`.
 fn typed(folder: &str) -> Vec<(String, String)> {

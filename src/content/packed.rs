@@ -4,7 +4,7 @@
 //! Blocks are found by binary search and unpacked one at a time, so that reading at an offset costs one block. Where one is
 //! damaged, reading ends with a fault there, as for every other kind of compressed content.
 
-use super::{Stream, lzo, lzvn, run_at};
+use super::{Stream, lz4, lzo, lzvn, run_at};
 use crate::bytes::index;
 use crate::extent::Extent;
 use crate::fault::Fault;
@@ -15,6 +15,11 @@ use std::sync::Arc;
 
 /// The most that a block is unpacked to, and the most that it may take packed.
 const MOST: u64 = 16 << 20;
+
+/// What a decoder of xz and of lzma may take, in KiB: a window of a block, and its own tables.
+const MEMORY_KIB: u32 = 64 << 10;
+/// The most that a block of LZO gives, where it does not say how much.
+const LZO_MOST: usize = 1 << 20;
 
 /// How a block is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +43,16 @@ pub enum Method {
     DecmpfsLzvn,
     /// LZFSE, or as it is behind a byte 255 (decmpfs).
     DecmpfsLzfse,
+    /// xz (SquashFS).
+    Xz,
+    /// LZMA with its header of 13 bytes (SquashFS).
+    Lzma,
+    /// LZO1X in one stretch (SquashFS).
+    Lzo,
+    /// A block of LZ4 (SquashFS).
+    Lz4,
+    /// Zstandard (SquashFS).
+    Zstd,
 }
 
 /// A block of a stream.
@@ -155,6 +170,29 @@ impl Method {
             (Self::BtrfsZstd, _) => padded(zstd::Decoder::with_buffer(stored).ok()?.single_frame(), size),
             (Self::DecmpfsLzvn, _) => lzvn::decompress(stored, size),
             (Self::DecmpfsLzfse, _) => first_of(lzfse_rust::LzfseRingDecoder::default().reader(stored), size),
+            (Self::Xz | Self::Lzma | Self::Lzo | Self::Lz4 | Self::Zstd, _) => {
+                self.unpack_up_to(stored, size).filter(|bytes| bytes.len() == size)
+            }
+        }
+    }
+
+    /// What `stored` holds, at most its first `most` bytes: for blocks that do not say how much they give. `None` where
+    /// it is damaged, or packed in a way that never stands alone.
+    pub fn unpack_up_to(self, stored: &[u8], most: usize) -> Option<Vec<u8>> {
+        match self {
+            Self::Plain => Some(stored.get(..stored.len().min(most))?.to_vec()),
+            Self::Zlib => up_to(flate2::bufread::ZlibDecoder::new(stored), most),
+            Self::Xz => up_to(lzma_rust2::XzReader::new_mem_limit(stored, false, MEMORY_KIB), most),
+            Self::Lzma => up_to(lzma_rust2::LzmaReader::new_mem_limit(stored, MEMORY_KIB, None).ok()?, most),
+            Self::Lzo => {
+                let mut bytes = vec![0; most.max(LZO_MOST)];
+                let given = lzokay::decompress::decompress(stored, &mut bytes).ok()?;
+                bytes.truncate(given.min(most));
+                Some(bytes)
+            }
+            Self::Lz4 => lz4::decompress(stored, most),
+            Self::Zstd => up_to(zstd::Decoder::with_buffer(stored).ok()?.single_frame(), most),
+            _ => None,
         }
     }
 }
@@ -164,6 +202,13 @@ fn first_of(mut decoder: impl Read, size: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(size);
     decoder.by_ref().take(size as u64).read_to_end(&mut bytes).ok()?;
     (bytes.len() == size && decoder.read(&mut [0]).is_ok()).then_some(bytes)
+}
+
+/// What a decoder gives, `most` bytes of it. It is asked for one more: if the stream ends there, so that it checks its sum.
+fn up_to(mut decoder: impl Read, most: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(most.min(1 << 20));
+    decoder.by_ref().take(most as u64).read_to_end(&mut bytes).ok()?;
+    decoder.read(&mut [0]).is_ok().then_some(bytes)
 }
 
 /// `size` bytes of what a decoder gives, with zeros behind its end: a page that the file fills in part is packed so.
@@ -268,7 +313,9 @@ mod tests {
         #[test]
         fn any_block_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..200), stored in 0u64..300, size in 0u64..9000) {
             let image = crate::image::raw::of_bytes(&bytes)?;
-            for method in [Method::Plain, Method::Zlib, Method::DecmpfsZlib, Method::DecmpfsLzvn, Method::DecmpfsLzfse] {
+            let squashed = [Method::Xz, Method::Lzma, Method::Lzo, Method::Lz4, Method::Zstd];
+            let others = [Method::Plain, Method::Zlib, Method::DecmpfsZlib, Method::DecmpfsLzvn, Method::DecmpfsLzfse];
+            for method in squashed.into_iter().chain(others) {
                 let blocks: Arc<[Block]> = [Block { stored, size, skip: size / 2, method }; 2].into();
                 let runs = vec![Run::Data(Extent::new(0, bytes.len() as u64))];
                 let stream = Stream { size: size * 2, runs, valid: size * 2, codec: Codec::Packed { blocks } };
