@@ -10,6 +10,7 @@ use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::View;
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -18,8 +19,20 @@ const MOST: u64 = 16 << 20;
 
 /// What a decoder of xz and of lzma may take, in KiB: a window of a block, and its own tables.
 const MEMORY_KIB: u32 = 64 << 10;
-/// The most that a block of LZO gives, where it does not say how much.
-const LZO_MOST: usize = 1 << 20;
+/// The most that a block of SquashFS gives.
+const SQUASHED: usize = 1 << 20;
+
+/// A block as it is stored, and what it gives.
+struct Last {
+    method: Method,
+    stored: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+thread_local! {
+    /// The last block that a thread unpacked whole.
+    static LAST: RefCell<Last> = const { RefCell::new(Last { method: Method::Hole, stored: Vec::new(), bytes: Vec::new() }) };
+}
 
 /// How a block is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,7 +159,7 @@ pub fn block_part(
             let whole = block.skip.checked_add(block.size).filter(|whole| *whole <= MOST && block.stored <= MOST);
             let whole = whole.ok_or_else(|| fault("it is larger than any file system makes one"))?;
             let stored = read(place.stored, block.stored).ok_or_else(|| fault("it ends before it should"))?;
-            let mut bytes = method.unpack(&stored, index(whole)).ok_or_else(|| fault("it is damaged"))?;
+            let mut bytes = method.unpack_shared(&stored, index(whole)).ok_or_else(|| fault("it is damaged"))?;
             bytes.drain(..index(block.skip.saturating_add(skip)).min(bytes.len()));
             bytes.truncate(index(len));
             Ok(bytes)
@@ -176,6 +189,24 @@ impl Method {
         }
     }
 
+    /// The same; a block that many files share a part of is unpacked once for those that a thread reads one behind the
+    /// other. The stored bytes are compared, so that what is kept is theirs, whatever image they are of.
+    fn unpack_shared(self, stored: &[u8], size: usize) -> Option<Vec<u8>> {
+        let is_shared = matches!(self, Self::Zlib | Self::Xz | Self::Lzma | Self::Lzo | Self::Lz4 | Self::Zstd);
+        if !is_shared || size > SQUASHED {
+            return self.unpack(stored, size);
+        }
+        let kept = LAST.with_borrow_mut(|last| {
+            if last.method != self || last.stored != stored {
+                let bytes = self.unpack_up_to(stored, SQUASHED)?;
+                *last = Last { method: self, stored: stored.to_vec(), bytes };
+            }
+            Some(last.bytes.get(..size)?.to_vec())
+        });
+        // Where it is damaged, what stands in front of the damage is still to be had.
+        kept.or_else(|| self.unpack(stored, size))
+    }
+
     /// What `stored` holds, at most its first `most` bytes: for blocks that do not say how much they give. `None` where
     /// it is damaged, or packed in a way that never stands alone.
     pub fn unpack_up_to(self, stored: &[u8], most: usize) -> Option<Vec<u8>> {
@@ -185,7 +216,7 @@ impl Method {
             Self::Xz => up_to(lzma_rust2::XzReader::new_mem_limit(stored, false, MEMORY_KIB), most),
             Self::Lzma => up_to(lzma_rust2::LzmaReader::new_mem_limit(stored, MEMORY_KIB, None).ok()?, most),
             Self::Lzo => {
-                let mut bytes = vec![0; most.max(LZO_MOST)];
+                let mut bytes = vec![0; most.max(SQUASHED)];
                 let given = lzokay::decompress::decompress(stored, &mut bytes).ok()?;
                 bytes.truncate(given.min(most));
                 Some(bytes)
@@ -281,6 +312,19 @@ mod tests {
         let fault = whole.part(before as u64).err().ok_or("no fault")?;
         assert_eq!((fault.at, fault.by.as_str()), (at as u64, "packed"));
         assert!(whole.part(before as u64 * 2 + 9).is_ok(), "what stands behind is read");
+        Ok(())
+    }
+
+    #[test]
+    fn what_stands_before_damage_in_a_shared_block_is_read() -> Result<(), Box<dyn std::error::Error>> {
+        let text = (0..60_000u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 7).to_le_bytes()).collect::<Vec<u8>>();
+        let (sound, mut stored) = (zlib(&text)?, zlib(&text)?);
+        let end = stored.len() - 1;
+        stored[end] ^= 0x55;
+        for (stored, whole) in [(&sound, true), (&stored, false), (&sound, true)] {
+            assert_eq!(Method::Zlib.unpack_shared(stored, 500).as_deref(), text.get(..500));
+            assert_eq!(Method::Zlib.unpack_shared(stored, text.len()).is_some(), whole);
+        }
         Ok(())
     }
 
