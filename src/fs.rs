@@ -19,6 +19,7 @@ pub mod ntfs;
 mod orphan;
 mod posix;
 mod scatter;
+pub mod squashfs;
 mod verdict;
 pub mod xfs;
 

@@ -46,6 +46,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dissect/dissect-fat32.bin", "fat"),
     ("dissect/dissect-ntfs.bin", "ntfs"),
     ("dissect/dissect-xfs.bin", "xfs"),
+    ("dissect/gzip.sqfs", "squashfs"),
     ("encrypted/bitlk-togo-aes-cbc-128.img", "fat"),
     ("forensics-samples/fs.ntfs", "ntfs"),
     ("forensics-samples/fs.vfat", "fat"),

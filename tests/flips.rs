@@ -24,6 +24,7 @@ const IMAGES: &[&str] = &[
     "dissect/dissect-ext4.bin",
     "dissect/dissect-ntfs.bin",
     "dissect/dissect-xfs.bin",
+    "dissect/gzip.sqfs",
     "dfvfs/xfs.raw",
     "fs-ident/xfs-v5.img",
     "dfvfs/iso9660.raw",

@@ -11,8 +11,13 @@ use evidex::volume::{VolumeKind, divide};
 use serde_json::Value;
 
 /// How file systems are called that are read; of a disc that has a tree in UDF, too, that in ISO 9660 is.
-const READ: &[(&str, &[&str])] =
-    &[("vfat", &["fat"]), ("ext3", &["ext"]), ("hfs", &["hfsplus"]), ("udf", &["iso9660"]), ("squashfs", &["squash"])];
+const READ: &[(&str, &[&str])] = &[
+    ("vfat", &["fat"]),
+    ("ext3", &["ext"]),
+    ("hfs", &["hfsplus"]),
+    ("udf", &["iso9660"]),
+    ("squashfs", &["squashfs"]),
+];
 
 /// The images of a folder whose manifest names a type: `(name, type)`.
 fn typed(folder: &str) -> Vec<(String, String)> {

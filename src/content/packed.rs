@@ -4,17 +4,35 @@
 //! Blocks are found by binary search and unpacked one at a time, so that reading at an offset costs one block. Where one is
 //! damaged, reading ends with a fault there, as for every other kind of compressed content.
 
-use super::{Stream, lzo, lzvn, run_at};
+use super::{Stream, lz4, lzo, lzvn, run_at};
 use crate::bytes::index;
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::View;
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::io::Read;
 use std::sync::Arc;
 
 /// The most that a block is unpacked to, and the most that it may take packed.
 const MOST: u64 = 16 << 20;
+
+/// What a decoder of xz and of lzma may take, in KiB: a window of a block, and its own tables.
+const MEMORY_KIB: u32 = 64 << 10;
+/// The most that a block of SquashFS gives.
+const SQUASHED: usize = 1 << 20;
+
+/// A block as it is stored, and what it gives.
+struct Last {
+    method: Method,
+    stored: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+thread_local! {
+    /// The last block that a thread unpacked whole.
+    static LAST: RefCell<Last> = const { RefCell::new(Last { method: Method::Hole, stored: Vec::new(), bytes: Vec::new() }) };
+}
 
 /// How a block is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +56,16 @@ pub enum Method {
     DecmpfsLzvn,
     /// LZFSE, or as it is behind a byte 255 (decmpfs).
     DecmpfsLzfse,
+    /// xz (SquashFS).
+    Xz,
+    /// LZMA with its header of 13 bytes (SquashFS).
+    Lzma,
+    /// LZO1X in one stretch (SquashFS).
+    Lzo,
+    /// A block of LZ4 (SquashFS).
+    Lz4,
+    /// Zstandard (SquashFS).
+    Zstd,
 }
 
 /// A block of a stream.
@@ -131,7 +159,7 @@ pub fn block_part(
             let whole = block.skip.checked_add(block.size).filter(|whole| *whole <= MOST && block.stored <= MOST);
             let whole = whole.ok_or_else(|| fault("it is larger than any file system makes one"))?;
             let stored = read(place.stored, block.stored).ok_or_else(|| fault("it ends before it should"))?;
-            let mut bytes = method.unpack(&stored, index(whole)).ok_or_else(|| fault("it is damaged"))?;
+            let mut bytes = method.unpack_shared(&stored, index(whole)).ok_or_else(|| fault("it is damaged"))?;
             bytes.drain(..index(block.skip.saturating_add(skip)).min(bytes.len()));
             bytes.truncate(index(len));
             Ok(bytes)
@@ -155,6 +183,47 @@ impl Method {
             (Self::BtrfsZstd, _) => padded(zstd::Decoder::with_buffer(stored).ok()?.single_frame(), size),
             (Self::DecmpfsLzvn, _) => lzvn::decompress(stored, size),
             (Self::DecmpfsLzfse, _) => first_of(lzfse_rust::LzfseRingDecoder::default().reader(stored), size),
+            (Self::Xz | Self::Lzma | Self::Lzo | Self::Lz4 | Self::Zstd, _) => {
+                self.unpack_up_to(stored, size).filter(|bytes| bytes.len() == size)
+            }
+        }
+    }
+
+    /// The same; a block that many files share a part of is unpacked once for those that a thread reads one behind the
+    /// other. The stored bytes are compared, so that what is kept is theirs, whatever image they are of.
+    fn unpack_shared(self, stored: &[u8], size: usize) -> Option<Vec<u8>> {
+        let is_shared = matches!(self, Self::Zlib | Self::Xz | Self::Lzma | Self::Lzo | Self::Lz4 | Self::Zstd);
+        if !is_shared || size > SQUASHED {
+            return self.unpack(stored, size);
+        }
+        let kept = LAST.with_borrow_mut(|last| {
+            if last.method != self || last.stored != stored {
+                let bytes = self.unpack_up_to(stored, SQUASHED)?;
+                *last = Last { method: self, stored: stored.to_vec(), bytes };
+            }
+            Some(last.bytes.get(..size)?.to_vec())
+        });
+        // Where it is damaged, what stands in front of the damage is still to be had.
+        kept.or_else(|| self.unpack(stored, size))
+    }
+
+    /// What `stored` holds, at most its first `most` bytes: for blocks that do not say how much they give. `None` where
+    /// it is damaged, or packed in a way that never stands alone.
+    pub fn unpack_up_to(self, stored: &[u8], most: usize) -> Option<Vec<u8>> {
+        match self {
+            Self::Plain => Some(stored.get(..stored.len().min(most))?.to_vec()),
+            Self::Zlib => up_to(flate2::bufread::ZlibDecoder::new(stored), most),
+            Self::Xz => up_to(lzma_rust2::XzReader::new_mem_limit(stored, false, MEMORY_KIB), most),
+            Self::Lzma => up_to(lzma_rust2::LzmaReader::new_mem_limit(stored, MEMORY_KIB, None).ok()?, most),
+            Self::Lzo => {
+                let mut bytes = vec![0; most.max(SQUASHED)];
+                let given = lzokay::decompress::decompress(stored, &mut bytes).ok()?;
+                bytes.truncate(given.min(most));
+                Some(bytes)
+            }
+            Self::Lz4 => lz4::decompress(stored, most),
+            Self::Zstd => up_to(zstd::Decoder::with_buffer(stored).ok()?.single_frame(), most),
+            _ => None,
         }
     }
 }
@@ -164,6 +233,13 @@ fn first_of(mut decoder: impl Read, size: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(size);
     decoder.by_ref().take(size as u64).read_to_end(&mut bytes).ok()?;
     (bytes.len() == size && decoder.read(&mut [0]).is_ok()).then_some(bytes)
+}
+
+/// What a decoder gives, `most` bytes of it. It is asked for one more: if the stream ends there, so that it checks its sum.
+fn up_to(mut decoder: impl Read, most: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(most.min(1 << 20));
+    decoder.by_ref().take(most as u64).read_to_end(&mut bytes).ok()?;
+    decoder.read(&mut [0]).is_ok().then_some(bytes)
 }
 
 /// `size` bytes of what a decoder gives, with zeros behind its end: a page that the file fills in part is packed so.
@@ -240,6 +316,19 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_damage_in_a_shared_block_is_read() -> Result<(), Box<dyn std::error::Error>> {
+        let text = (0..60_000u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 7).to_le_bytes()).collect::<Vec<u8>>();
+        let (sound, mut stored) = (zlib(&text)?, zlib(&text)?);
+        let end = stored.len() - 1;
+        stored[end] ^= 0x55;
+        for (stored, whole) in [(&sound, true), (&stored, false), (&sound, true)] {
+            assert_eq!(Method::Zlib.unpack_shared(stored, 500).as_deref(), text.get(..500));
+            assert_eq!(Method::Zlib.unpack_shared(stored, text.len()).is_some(), whole);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_record_of_blocks_is_short_and_reads_back() -> Result<(), Box<dyn std::error::Error>> {
         let (_, stream, _) = sample(b"text")?;
         let json = serde_json::to_string(&stream.codec)?;
@@ -268,7 +357,9 @@ mod tests {
         #[test]
         fn any_block_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..200), stored in 0u64..300, size in 0u64..9000) {
             let image = crate::image::raw::of_bytes(&bytes)?;
-            for method in [Method::Plain, Method::Zlib, Method::DecmpfsZlib, Method::DecmpfsLzvn, Method::DecmpfsLzfse] {
+            let squashed = [Method::Xz, Method::Lzma, Method::Lzo, Method::Lz4, Method::Zstd];
+            let others = [Method::Plain, Method::Zlib, Method::DecmpfsZlib, Method::DecmpfsLzvn, Method::DecmpfsLzfse];
+            for method in squashed.into_iter().chain(others) {
                 let blocks: Arc<[Block]> = [Block { stored, size, skip: size / 2, method }; 2].into();
                 let runs = vec![Run::Data(Extent::new(0, bytes.len() as u64))];
                 let stream = Stream { size: size * 2, runs, valid: size * 2, codec: Codec::Packed { blocks } };

@@ -258,7 +258,7 @@ pub fn evidence(folder: &Path, name: &str) -> Evidence {
     Evidence::Unpacked(unpacked(folder, name))
 }
 
-/// The image decompressed into a temporary file.
+/// The image decompressed, or copied, into a temporary file.
 pub fn unpacked(folder: &Path, name: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file is made");
     let decoder = |path: PathBuf| zstd::Decoder::new(File::open(path).expect("the corpus has the file")).expect("zstd");
@@ -267,6 +267,8 @@ pub fn unpacked(folder: &Path, name: &str) -> tempfile::NamedTempFile {
         let entries = archive.entries().expect("a tar archive").map(|e| e.expect("a tar entry"));
         let mut named = entries.filter(|e| e.path().is_ok_and(|p| p.as_ref() == Path::new(member)));
         copy_sparse(named.next().expect("the archive has the image"), file.as_file_mut());
+    } else if folder.join(name).is_file() {
+        copy_sparse(File::open(folder.join(name)).expect("the corpus has the file"), file.as_file_mut());
     } else {
         copy_sparse(decoder(folder.join(format!("{name}.zst"))), file.as_file_mut());
     }

@@ -7,13 +7,18 @@ use evidex::extent::Extent;
 use evidex::image::View;
 use evidex_fuzz::{Bytes, Tape, drain};
 
-const METHODS: [Method; 6] = [
+const METHODS: [Method; 11] = [
     Method::Plain,
     Method::Hole,
     Method::Zlib,
     Method::DecmpfsZlib,
     Method::DecmpfsLzvn,
     Method::DecmpfsLzfse,
+    Method::Xz,
+    Method::Lzma,
+    Method::Lzo,
+    Method::Lz4,
+    Method::Zstd,
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
