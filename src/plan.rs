@@ -135,7 +135,7 @@ impl Plan {
             slack: readable(slack),
             unallocated: readable(unallocated),
             gaps: readable(gaps),
-            unreadable: lost.total(),
+            unreadable: self.spaces.iter().fold(0, |sum, space| sum.saturating_add(space.intersect(&lost).total())),
         }
     }
 

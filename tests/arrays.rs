@@ -162,7 +162,49 @@ fn what_is_missing_of_an_array_is_told() {
         if whole {
             is_numbered(disk, assembled(&layout)[0], 7, name);
         }
+        // What is lost is told as unreadable: nothing gets a hash in which zeros stand for it.
+        let opened = evidex::volume::open::open(file.path(), &Keys::default()).expect("it opens");
+        let lost: u64 = opened.image.unreadable().iter().map(|extent| extent.len).sum();
+        let size = assembled(&layout)[0].size();
+        assert_eq!(lost, if whole { 0 } else { size / 3 }, "{name}");
     }
+    // A disk that is cut short in the middle of its last member.
+    let file = disk("md-linear");
+    let size = std::fs::metadata(file.path()).expect("it is there").len();
+    file.as_file().set_len(size / 2).expect("it is cut");
+    let opened = evidex::volume::open::open(file.path(), &Keys::default()).expect("it opens");
+    let layout = divide(View::whole(opened.image.as_ref()));
+    assert!(!opened.image.unreadable().is_empty(), "{:?}", layout.faults);
+}
+
+#[test]
+fn what_cannot_be_put_together_is_read_where_it_stands() {
+    // Both superblocks of a mirror say that it is being reshaped, with checksums that fit.
+    let file = disk("md-r1");
+    let image = open(file.path()).expect("it opens");
+    let members: Vec<u64> = divide(View::whole(image.as_ref()))
+        .volumes
+        .iter()
+        .filter(|volume| volume.kind == VolumeKind::Partition)
+        .take(2)
+        .map(|volume| volume.extent.start + ((volume.extent.len - 8192) & !4095))
+        .collect();
+    for at in members {
+        let mut block = common::bytes_at(file.path(), at, 256 + 2 * 128);
+        let count = u32::from_le_bytes(block[220..224].try_into().unwrap()) as usize;
+        block.truncate(256 + 2 * count);
+        block[8] |= 4;
+        block[216..220].fill(0);
+        let sum: u64 = block.chunks_exact(4).map(|word| u64::from(u32::from_le_bytes(word.try_into().unwrap()))).sum();
+        let sum = (sum & 0xffff_ffff) + (sum >> 32);
+        block[216..220].copy_from_slice(&(sum as u32).to_le_bytes());
+        std::os::unix::fs::FileExt::write_all_at(file.as_file(), &block, at).expect("it is written");
+    }
+    let image = open(file.path()).expect("it opens");
+    let layout = divide(View::whole(image.as_ref()));
+    assert!(layout.faults.iter().any(|fault| fault.what.contains("being reshaped")), "{:?}", layout.faults);
+    assert!(!layout.faults.iter().any(|fault| fault.what.contains("checksum")), "{:?}", layout.faults);
+    assert!(layout.members.is_empty() && layout.covered.as_slice().is_empty() && assembled(&layout).is_empty());
 }
 
 #[test]

@@ -7,7 +7,7 @@
 
 use super::{Image, ImageError, Kind, View, about, folder};
 use crate::bytes::{index, offset};
-use crate::extent::Extent;
+use crate::extent::{Extent, ExtentSet};
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub enum How {
     Zeros,
     /// These bytes.
     Given(Vec<u8>),
-    /// The exclusive or of what stands at these places.
+    /// The exclusive or of what stands at these places; of none, where it is lost.
     Computed(Vec<u64>),
 }
 
@@ -181,7 +181,9 @@ impl Image for Derived {
     }
 
     fn unreadable(&self) -> Vec<Extent> {
-        self.below.unreadable()
+        let is_lost = |overlay: &&Overlay| matches!(&overlay.how, How::Computed(of) if of.is_empty());
+        let lost = self.overlays.iter().filter(is_lost).map(Overlay::extent);
+        ExtentSet::new(self.below.unreadable().into_iter().chain(lost).collect()).as_slice().to_vec()
     }
 
     fn release(&self) {

@@ -1,6 +1,6 @@
 //! What volume managers make of the volumes of a disk, told in bytes of the disk.
 
-use super::{Assembled, Layout, Parts, Stretch, Volume, VolumeKind, parts};
+use super::{Assembled, Computed, Layout, Parts, Stretch, Volume, VolumeKind, parts};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::image::View;
@@ -83,16 +83,20 @@ fn push(
     numbers: &mut HashMap<String, u32>,
     covered: &mut Vec<Extent>,
 ) {
+    cut_off(&layout.volumes, &mut made);
     let first = made.stretches.iter().flatten().find_map(|stretch| stretch.place);
     let first = first.or(made.covers.first().map(|(row, extent)| (*row, extent.start)));
     let volumes = &layout.volumes;
     let at = first.and_then(|(row, at)| places(volumes.get(row)?, Extent::new(at, 1)).next()?.place);
     let faults = std::mem::take(&mut made.faults).into_iter();
     layout.faults.extend(faults.map(|fault| Fault { at: at.unwrap_or(0), ..fault }));
-    let stretches = made.stretches.iter().flatten().filter_map(|stretch| stretch.place.map(|at| (at, stretch.len)));
-    let stretches = stretches.map(|((row, at), len)| (row, Extent::new(at, len)));
-    let all: Vec<(usize, Extent)> = stretches.chain(made.covers.iter().copied()).collect();
-    for (row, extent) in &all {
+    let stored = made.stretches.iter().flatten().filter_map(|stretch| stretch.place.map(|at| (at, stretch.len)));
+    let stored = stored.map(|((row, at), len)| (row, Extent::new(at, len)));
+    let all: Vec<(usize, Extent)> = stored.chain(made.covers.iter().copied()).collect();
+    // What cannot be put together is looked at where it stands.
+    let Some(stretches) = made.stretches.take() else { return };
+    // The store of a snapshot is searched as it is, too: of an earlier time only what differs is listed.
+    for (row, extent) in all.iter().filter(|_| made.past.is_none()) {
         let pieces = volumes.get(*row).into_iter().flat_map(|volume| places(volume, *extent));
         covered.extend(pieces.filter_map(|piece| Some(Extent::new(piece.place?, piece.len))));
     }
@@ -100,7 +104,6 @@ fn push(
     of.sort_unstable();
     of.dedup();
     layout.members.extend(&of);
-    let Some(stretches) = made.stretches.take() else { return };
     let mut pieces = self::pieces(volumes, &stretches);
     let (computed, rebuilt) = rebuild(disk, volumes, &made);
     pieces.extend(computed);
@@ -119,6 +122,25 @@ fn push(
             layout.copies.push((number, copies));
         }
         numbers.insert(made.id, number);
+    }
+}
+
+/// What stretches name behind the ends of their members is lost.
+fn cut_off(volumes: &[Volume], made: &mut Assembled) {
+    let mut lost = Vec::new();
+    for stretch in made.stretches.iter().flatten() {
+        let Some((row, at)) = stretch.place else { continue };
+        let there = volumes.get(row).map_or(0, Volume::size).saturating_sub(at).min(stretch.len);
+        if there < stretch.len {
+            let (start, len) = (stretch.start.saturating_add(there), stretch.len.saturating_sub(there));
+            lost.push(Computed { start, len, of: Vec::new() });
+        }
+    }
+    if !lost.is_empty() {
+        let bytes = lost.iter().fold(0u64, |sum, lost| sum.saturating_add(lost.len));
+        let what = format!("{bytes} bytes of {} lie behind the ends of its members", made.name);
+        made.faults.push(Fault::new(0, "volume", what));
+        made.computed.extend(lost);
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Array {
     pub each: Vec<u64>,
 }
 
-/// Bytes that are stored nowhere: the exclusive or of what stands at these places.
+/// Bytes that are stored nowhere: the exclusive or of what stands at these places; of none, where they are lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Computed {
     /// Where they begin in the volume.
@@ -55,6 +55,14 @@ pub(super) struct Spread {
     pub copies: Vec<Stretch>,
     /// Bytes that are lost with the members that are missing.
     pub lost: u64,
+}
+
+impl Spread {
+    /// Notes bytes that no member has any more: they are computed of nothing, and nobody takes them for zeros that were there.
+    fn lose(&mut self, start: u64, len: u64) {
+        self.lost = self.lost.saturating_add(len);
+        self.computed.push(Computed { start, len, of: Vec::new() });
+    }
 }
 
 impl Array {
@@ -100,7 +108,7 @@ impl Array {
         let mut start = 0u64;
         for (member, len) in self.each.iter().enumerate() {
             if !self.put(spread, start, member, Extent::new(0, *len)) {
-                spread.lost = spread.lost.saturating_add(*len);
+                spread.lose(start, *len);
             }
             start = start.saturating_add(*len);
         }
@@ -117,7 +125,7 @@ impl Array {
                 for member in &zone {
                     let extent = Extent::new(at, self.chunk.min(self.size.saturating_sub(start)));
                     if !self.put(spread, start, *member, extent) {
-                        spread.lost = spread.lost.saturating_add(extent.len);
+                        spread.lose(start, extent.len);
                     }
                     start = start.saturating_add(extent.len);
                 }
@@ -131,7 +139,7 @@ impl Array {
         let there = self.members.iter().position(Option::is_some);
         let all = Extent::new(0, self.size);
         if !there.is_some_and(|member| self.put(spread, 0, member, all)) {
-            spread.lost = self.size;
+            spread.lose(0, self.size);
         }
         let others = self.members.iter().enumerate().filter(|(member, _)| Some(*member) != there);
         let others = others.filter_map(|(_, member)| member.as_ref());
@@ -168,7 +176,7 @@ impl Array {
         };
         match others.map(one).collect::<Option<Vec<_>>>() {
             Some(of) => spread.computed.push(Computed { start, len: extent.len, of }),
-            None => spread.lost = spread.lost.saturating_add(extent.len),
+            None => spread.lose(start, extent.len),
         }
     }
 
@@ -197,7 +205,7 @@ impl Array {
             };
             let mut places = (0..copies).filter_map(copy);
             if !places.any(|(member, at)| self.put(spread, start, member, Extent::new(at, len))) {
-                spread.lost = spread.lost.saturating_add(len);
+                spread.lose(start, len);
             }
         }
         Ok(())

@@ -52,6 +52,9 @@ pub(super) fn volumes(members: &[View<'_>], rows: &HashMap<&str, usize>, name: &
         let of = logical.section(origin).and_then(|origin| origin.text("id")).map(str::to_owned);
         let was = group.resolve(origin, DEPTH).and_then(|origin| {
             let store = group.resolve(own, DEPTH)?;
+            if origin.lost > 0 || store.lost > 0 {
+                return Err("it lies on physical volumes that are not here".to_owned());
+            }
             Ok(Spread { stretches: cow::over(members, &origin.stretches, &store.stretches)?, ..Spread::default() })
         });
         made.push(group.assembled(name, own, volume, was, of));
@@ -235,6 +238,9 @@ impl Group<'_> {
         let parts = segments(volume).next().ok_or("a thin pool has no segment")?;
         let part = |key: &str| self.resolve(parts.text(key).ok_or("a thin pool names no volumes")?, depth);
         let (metadata, data) = (part("metadata")?, part("pool")?);
+        if metadata.lost > 0 || data.lost > 0 {
+            return Err("its pool lies on physical volumes that are not here".to_owned());
+        }
         let pool = Pool::open(self.members, &metadata.stretches)?;
         let device = segment.number("device_id").ok_or("a thin volume has no device number")?;
         let stretches = pool.device(device, &data.stretches, len)?;
