@@ -171,13 +171,15 @@ fn one(
     let contradictions = seal::contradictions(image, &hashes);
     scribe.contradict(&worker, image.format(), plan.units.len(), &contradictions)?;
     let record = seal_record(number, image, &plan, &scribe, hashes, contradictions);
-    let checkpoint = scribe.finish(index, record.clone())?;
-    watch.end();
+    // First the manifest: a run that is killed between the two does the image's end again, one that is killed with the
+    // order reversed would never tell how it ended.
     if let Some(evidence) = case.manifest.images.get_mut(row) {
-        evidence.done = Some(record);
+        evidence.done = Some(record.clone());
         evidence.changed.clone_from(&changed);
     }
     case.save()?;
+    let checkpoint = scribe.finish(index, record)?;
+    watch.end();
     if !changed.is_empty() {
         audit::note(case.dir(), "evidence changed", json!({"image": evidence.name, "how": changed}))?;
         let what = changed.join("; ");
