@@ -3,7 +3,7 @@
 //! Block 0 holds the driver descriptor (`ER`, bytes of a block at 2). The map begins in block 1: entries of one block each, `PM`,
 //! big-endian: entries of the map at 4, first block at 8, blocks at 12, name of 32 bytes at 16, type of 32 bytes at 48. Discs are
 //! written with maps in blocks of 512 bytes though their own have 2048: where the entries stand decides.
-//! Checked against `mmls` of The Sleuth Kit 4.11.1.
+//! Not yet checked against another program.
 
 use super::{Partition, Table};
 use crate::bytes::{Fields, latin1};

@@ -4,7 +4,7 @@
 //! sector size at 40, a XOR sum of all 16-bit words at 136 that comes to zero, entries at 138 (their number) and from 148, 16 bytes
 //! each: sectors, first sector, fragment size, type at 12. Slices are counted from the start of the disk, or from their own: the
 //! raw partition `c`, which is the whole slice, tells which.
-//! Checked against `mmls` of The Sleuth Kit 4.11.1 and blkid's test image.
+//! Checked against blkid's test image.
 
 use super::{Partition, Table};
 use crate::bytes::Fields;

@@ -4,7 +4,7 @@
 //! cylinder and sectors from 444, their tags from 142 (where 0x600DDEEE stands at 188), tracks a cylinder at 436, sectors a track
 //! at 438. x86: in the second sector of its MBR slice, little-endian, 0x600DDEEE at 12, slices of 12 bytes from 72, counted
 //! from the start of that slice.
-//! Checked against blkid's test image and `mmls` of The Sleuth Kit 4.11.1.
+//! The SPARC label is checked against blkid's test image, that of x86 not yet.
 
 use super::{Partition, Table};
 use crate::bytes::Fields;
