@@ -66,6 +66,8 @@ struct Row {
     facts: Option<Facts>,
     known: Option<Known>,
     remarks: Vec<String>,
+    /// What is damaged of how it is locked.
+    faults: Vec<Fault>,
 }
 
 pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
@@ -81,7 +83,7 @@ pub(super) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     rows.extend(inside.map(|past| look_at(disk, &layout, &past.volume)));
     let mut faults: Vec<&Fault> = layout.faults.iter().collect();
     let facts = || rows.iter().filter_map(|r| r.facts.as_ref());
-    faults.extend(facts().flat_map(|f| &f.faults));
+    faults.extend(rows.iter().flat_map(|row| &row.faults).chain(facts().flat_map(|f| &f.faults)));
     faults.extend(pasts.iter().flat_map(|past| &past.faults));
     let unlike = volume::copies::disagreements(disk, &layout);
     let mut anomalies: Vec<&Fault> = facts().flat_map(|f| f.anomalies.iter().map(|a| &a.sign)).collect();
@@ -237,7 +239,7 @@ fn list_entry(out: &mut Vec<u8>, as_json: bool, volume: u32, view: View<'_>, ent
 }
 
 fn look_at(disk: View<'_>, layout: &Layout, volume: &Volume) -> Row {
-    let mut row = Row { volume: volume.clone(), facts: None, known: None, remarks: Vec::new() };
+    let mut row = Row { volume: volume.clone(), facts: None, known: None, remarks: Vec::new(), faults: Vec::new() };
     let bare = volume.kind == VolumeKind::Gap || layout.members.contains(&volume.number);
     if volume.kind == VolumeKind::Gap || volume.kind == VolumeKind::Snapshot {
         return row;
@@ -249,7 +251,11 @@ fn look_at(disk: View<'_>, layout: &Layout, volume: &Volume) -> Row {
         }
         let look = look(view);
         (row.known, row.remarks) = (look.known, look.remarks);
-        row.remarks.extend(look.locked.map(|locked| locked.sentence()));
+        if let Some(locked) = look.locked {
+            row.remarks.push(locked.sentence());
+            let teller = Teller::new(disk, volume);
+            row.faults.extend(locked.faults.into_iter().map(|fault| teller.fault(fault)));
+        }
         row.remarks.extend(look.also.into_iter().map(|(_, what)| what));
         row.facts = look.opened.map(|(_, file_system)| {
             let mut facts = file_system.facts().clone();

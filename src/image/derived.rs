@@ -8,6 +8,7 @@
 use super::{Image, ImageError, Kind, View, about, folder};
 use crate::bytes::{index, offset};
 use crate::extent::{Extent, ExtentSet};
+use crate::fault::Fault;
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ pub struct Opened {
     pub type_name: String,
     /// Where in the locked volume its bytes are shown.
     pub shown: Extent,
+    /// What is damaged of what tells how it is locked.
+    pub faults: Vec<Fault>,
 }
 
 /// An array of which a part is computed: its id, and how many bytes of what else.

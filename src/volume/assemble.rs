@@ -67,6 +67,7 @@ fn unlocked(disk: View<'_>, volumes: &[Volume]) -> Vec<(&'static str, Assembled)
             type_name: opened.type_name.clone(),
             size: len,
             stretches: Some(vec![Stretch { start: 0, len, place: Some((row, start)) }]),
+            faults: opened.faults.clone(),
             ..Assembled::default()
         };
         Some(("unlocked", made))

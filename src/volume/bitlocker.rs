@@ -12,13 +12,16 @@ use super::crypt::Sectors;
 use super::vault::{Keys, Layer, Locked, Sheet, Unlocked};
 use crate::extent::{Extent, ExtentSet};
 use crate::image::View;
+use crate::image::derived::Decode;
+use eow::Spread;
 use metadata::Metadata;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Bytes that a copy of the metadata takes.
-const COPY: u64 = 0x1_0000;
 /// What stays plain at the start of a volume of Windows Vista.
 const PLAIN: u64 = 0x2000;
+/// Sectors at which is looked whether a key makes them other than noise.
+const SAMPLES: u64 = 4096;
 
 /// Whether a volume is one.
 pub fn probe(volume: View<'_>) -> Option<Locked> {
@@ -31,19 +34,20 @@ pub fn probe(volume: View<'_>) -> Option<Locked> {
 /// Tries keys as the volume's own, then everything with the protectors that it has.
 pub fn unlock(volume: View<'_>, keys: &Keys) -> Option<Unlocked> {
     let metadata = Metadata::read(volume)?;
-    let encrypted = metadata.encrypted(volume)?;
+    let spread = metadata.spread(volume)?;
     if metadata.is_plain() {
-        let layers = layers(volume, &metadata, &ExtentSet::default(), None);
+        let layers = layers(volume, &metadata, &spread, None);
         let by = "nothing, since it was decrypted".to_owned();
         return Some(Unlocked { start: 0, size: metadata.size, layers, key: Vec::new(), by });
     }
     let own = keys.keys.iter().map(|key| (key.clone(), "its volume key".to_owned()));
-    let (key, by) = metadata.keys(keys).or_else(|| own.into_iter().find(|(key, _)| opens(volume, &metadata, key)))?;
+    let (key, by) =
+        metadata.keys(keys).or_else(|| own.into_iter().find(|(key, _)| opens(volume, &metadata, &spread, key)))?;
     let sectors = Arc::new(cipher(&metadata, &key)?);
     Some(Unlocked {
         start: 0,
         size: metadata.size,
-        layers: layers(volume, &metadata, &encrypted, Some(&sectors)),
+        layers: layers(volume, &metadata, &spread, Some(&sectors)),
         key,
         by,
     })
@@ -74,49 +78,66 @@ fn cipher(metadata: &Metadata, key: &[u8]) -> Option<Sectors> {
     }
 }
 
-/// The volume's own key has no checksum: it fits where the first sector becomes one.
-fn opens(volume: View<'_>, metadata: &Metadata, key: &[u8]) -> bool {
-    use crate::image::derived::Decode;
+/// The volume's own key has no checksum: it fits where what is encrypted becomes a first sector, or no noise.
+fn opens(volume: View<'_>, metadata: &Metadata, spread: &Spread, key: &[u8]) -> bool {
     let Some(by) = cipher(metadata, key) else { return false };
-    let at = if metadata.version == 1 { PLAIN } else { metadata.header.start };
-    let Ok(first) = volume.read(at, metadata.sector) else { return false };
-    let mut first = first.into_owned();
-    by.decode(at.checked_div(metadata.sector).unwrap_or(0), &mut first);
-    first.ends_with(&[0x55, 0xaa]) || first.starts_with(b"FILE")
+    let decoded = |at: u64| {
+        let mut bytes = volume.read(at, metadata.sector).ok()?.into_owned();
+        by.decode(at.checked_div(metadata.sector)?, &mut bytes);
+        Some(bytes)
+    };
+    let first = if metadata.version == 1 { PLAIN } else { metadata.header.start };
+    if spread.encrypted.touches(Extent::new(first, 1)) {
+        return decoded(first).is_some_and(|first| first.ends_with(&[0x55, 0xaa]) || first.starts_with(b"FILE"));
+    }
+    let step = spread.encrypted.total().checked_div(SAMPLES).unwrap_or(0).max(metadata.sector);
+    let places = spread.encrypted.as_slice().iter().flat_map(|extent| {
+        let count = extent.len.div_ceil(step).min(SAMPLES);
+        (0..count).map(move |n| extent.start.saturating_add(n.saturating_mul(step)))
+    });
+    places
+        .map(|at| at.saturating_sub(at.checked_rem(metadata.sector).unwrap_or(0)))
+        .any(|at| decoded(at).is_some_and(|sector| is_told(&sector)))
 }
 
-/// What the volume shows, stretch by stretch.
-fn layers(volume: View<'_>, metadata: &Metadata, encrypted: &ExtentSet, sectors: Option<&Arc<Sectors>>) -> Vec<Layer> {
-    let all = Extent::new(0, metadata.size);
-    let layer = |at: Extent, from: u64, sheet| Layer { at: at.start, len: at.len, from, sheet };
-    let sheet = |from: u64, sectors: &Arc<Sectors>| {
-        Sheet::Decoded(Arc::clone(sectors), from.checked_div(metadata.sector).unwrap_or(0))
+/// Whether a sector is no noise, of which 512 bytes have 221 different ones, give or take 4.
+fn is_told(sector: &[u8]) -> bool {
+    let different: HashSet<u8> = sector.iter().take(512).copied().collect();
+    different.len() < 160
+}
+
+/// What the volume shows, stretch by stretch; what no layer covers is as it stands.
+fn layers(volume: View<'_>, metadata: &Metadata, spread: &Spread, sectors: Option<&Arc<Sectors>>) -> Vec<Layer> {
+    let all = ExtentSet::new(vec![Extent::new(0, metadata.size)]);
+    let layer = |at: u64, from: Extent, sheet| Layer { at, len: from.len, from: from.start, sheet };
+    let decoded = |from: u64| {
+        let number = from.checked_div(metadata.sector).unwrap_or(0);
+        sectors.map_or(Sheet::Plain, |sectors| Sheet::Decoded(Arc::clone(sectors), number))
     };
-    let decoded = |from: u64| sectors.map_or(Sheet::Plain, |sectors| sheet(from, sectors));
     let mut layers = Vec::new();
-    let mut taken: Vec<Extent> = Vec::new();
-    if metadata.version == 1 {
+    let first = if metadata.version == 1 {
         // The first sector says `-FVE-FS-` and where the metadata is, instead of what NTFS says there.
         if let Some(bytes) = metadata.first_sector(volume) {
-            let first = Extent::new(0, bytes.len() as u64);
-            layers.push(layer(first, 0, Sheet::Given(bytes)));
+            layers.push(layer(0, Extent::new(0, bytes.len() as u64), Sheet::Given(bytes)));
         }
-        taken.push(Extent::new(0, PLAIN));
+        Extent::new(0, PLAIN)
     } else {
-        let first = Extent::new(0, metadata.header.len);
-        layers.push(layer(first, metadata.header.start, decoded(metadata.header.start)));
-        taken.push(first);
-    }
-    let mut reserved: Vec<Extent> = metadata.copies.iter().map(|at| Extent::new(*at, COPY)).collect();
-    if metadata.version != 1 {
-        reserved.push(metadata.header);
-    }
-    let taken = ExtentSet::new(taken);
-    let reserved = ExtentSet::new(reserved).intersect(&ExtentSet::new(vec![all])).subtract(&taken);
-    layers.extend(reserved.as_slice().iter().map(|extent| layer(*extent, extent.start, Sheet::Zeros)));
-    // What lies behind the part that is encrypted is still, or again, plain.
-    let encrypted = encrypted.intersect(&ExtentSet::new(vec![all]));
-    let rest = encrypted.subtract(&taken).subtract(&reserved);
-    layers.extend(rest.as_slice().iter().map(|extent| layer(*extent, extent.start, decoded(extent.start))));
+        // Where the first sectors are kept they are as plain or encrypted as that place is.
+        let header = ExtentSet::new(vec![metadata.header]);
+        let mut keep = |kept: ExtentSet, sheet: &dyn Fn(u64) -> Sheet| {
+            for from in kept.as_slice() {
+                let at = from.start.saturating_sub(metadata.header.start);
+                layers.push(layer(at, *from, sheet(from.start)));
+            }
+        };
+        keep(header.intersect(&spread.encrypted), &decoded);
+        keep(header.subtract(&spread.encrypted), &|_| Sheet::Plain);
+        Extent::new(0, metadata.header.len)
+    };
+    let first = ExtentSet::new(vec![first]);
+    let own = ExtentSet::new(spread.own.clone()).intersect(&all).subtract(&first);
+    layers.extend(own.as_slice().iter().map(|extent| layer(extent.start, *extent, Sheet::Zeros)));
+    let rest = spread.encrypted.intersect(&all).subtract(&first).subtract(&own);
+    layers.extend(rest.as_slice().iter().map(|extent| layer(extent.start, *extent, decoded(extent.start))));
     layers
 }

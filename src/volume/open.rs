@@ -67,6 +67,7 @@ fn unlock(disk: View<'_>, layout: &Layout, keys: &Keys) -> (Vec<Overlay>, Vec<Op
             name: lock.name,
             type_name: format!("{}, opened by {}", lock.what, unlocked.by),
             shown: Extent::new(unlocked.start, unlocked.size),
+            faults: lock.faults,
         });
         overlays.extend(unlocked.layers.iter().flat_map(|layer| placed(volume, layer)));
     }

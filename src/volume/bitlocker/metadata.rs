@@ -4,7 +4,7 @@
 //! at 16, sectors of the kept volume header at 28, the copies at 32, the kept header at 56. Header at 64: size at 0, GUID at 16,
 //! method at 36. Entries from 112: size, entry type, value type, version, two bytes each, and the value.
 
-use super::eow;
+use super::eow::{self, Spread};
 use super::protector::Protector;
 use crate::bytes::{Fields, guid, index, utf16_le};
 use crate::extent::{Extent, ExtentSet};
@@ -20,9 +20,12 @@ const GUIDS: [[u8; 16]; 2] = [
 ];
 /// Larger metadata is none that Windows writes.
 const MAX_SIZE: u64 = 0x1_0000;
+/// Bytes that a copy of the metadata takes.
+const COPY: u64 = 0x1_0000;
 const MAX_ENTRIES: usize = 512;
 const ENCRYPTED: u16 = 4;
 const DECRYPTED: u16 = 1;
+const INTERRUPTED: u16 = 2;
 
 /// An entry.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +95,14 @@ impl Metadata {
         metadata.faults = faults;
         let places = || (0..2usize).filter_map(|n| boot.le64(n.checked_mul(8)?.checked_add(200)?)).collect();
         metadata.bitmaps = (guid == 1).then(places);
+        if metadata.spread(volume).is_none() {
+            let what = "the bitmaps are damaged that tell what is encrypted: without them it cannot be unlocked";
+            metadata.faults.push(Fault::new(volume.absolute(0), "bitlocker", what));
+        }
+        if metadata.state == INTERRUPTED {
+            let what = "encrypting or decrypting was interrupted, and its log is not replayed: one stretch may be read wrongly";
+            metadata.faults.push(Fault::new(volume.absolute(metadata.reached), "bitlocker", what));
+        }
         Some(metadata)
     }
 
@@ -143,12 +154,20 @@ impl Metadata {
         self.state == DECRYPTED
     }
 
-    /// Which bytes are encrypted; none where that is not known.
-    pub(super) fn encrypted(&self, volume: View<'_>) -> Option<ExtentSet> {
-        match &self.bitmaps {
-            Some(places) if !self.is_plain() => eow::encrypted(volume, places),
-            _ => Some(ExtentSet::new(vec![Extent::new(0, self.reached)])),
+    /// Which bytes are encrypted, and which BitLocker keeps for itself; none where that is not known.
+    pub(super) fn spread(&self, volume: View<'_>) -> Option<Spread> {
+        let mut spread = match &self.bitmaps {
+            Some(places) => eow::read(volume, places, self.sector).or_else(|| self.is_plain().then(Spread::default))?,
+            None => Spread { encrypted: ExtentSet::new(vec![Extent::new(0, self.reached)]), own: Vec::new() },
+        };
+        if self.is_plain() {
+            spread.encrypted = ExtentSet::default();
         }
+        spread.own.extend(self.copies.iter().map(|at| Extent::new(*at, COPY)));
+        if self.version != 1 {
+            spread.own.push(self.header);
+        }
+        Some(spread)
     }
 
     /// The protectors of the volume's master key.
