@@ -10,6 +10,7 @@ mod decmpfs;
 mod disk;
 pub mod exfat;
 pub mod ext;
+pub mod f2fs;
 pub mod fat;
 pub mod folder;
 pub mod hfsplus;
@@ -21,6 +22,7 @@ mod posix;
 mod scatter;
 pub mod squashfs;
 mod verdict;
+mod walk;
 pub mod xfs;
 
 use crate::content::Stream;

@@ -59,6 +59,7 @@ pub static FILE_SYSTEMS: &[fs::Row] = &[
     fs::Row { name: "ext", probe: fs::ext::probe, open: fs::ext::open },
     fs::Row { name: "apfs", probe: fs::apfs::probe, open: fs::apfs::open },
     fs::Row { name: "btrfs", probe: fs::btrfs::probe, open: fs::btrfs::open },
+    fs::Row { name: "f2fs", probe: fs::f2fs::probe, open: fs::f2fs::open },
     fs::Row { name: "hfsplus", probe: fs::hfsplus::probe, open: fs::hfsplus::open },
     fs::Row { name: "squashfs", probe: fs::squashfs::probe, open: fs::squashfs::open },
     fs::Row { name: "xfs", probe: fs::xfs::probe, open: fs::xfs::open },

@@ -5,7 +5,7 @@
 //! damaged, reading ends with a fault there, as for every other kind of compressed content.
 
 use super::{Stream, lz4, lzo, lzvn, run_at};
-use crate::bytes::index;
+use crate::bytes::{Fields, index};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::View;
@@ -66,6 +66,12 @@ pub enum Method {
     Lz4,
     /// Zstandard (SquashFS).
     Zstd,
+    /// LZO1X behind a header that says how long it is (F2FS).
+    F2fsLzo,
+    /// A block of LZ4 behind such a header (F2FS).
+    F2fsLz4,
+    /// Zstandard behind such a header (F2FS).
+    F2fsZstd,
 }
 
 /// A block of a stream.
@@ -183,6 +189,11 @@ impl Method {
             (Self::BtrfsZstd, _) => padded(zstd::Decoder::with_buffer(stored).ok()?.single_frame(), size),
             (Self::DecmpfsLzvn, _) => lzvn::decompress(stored, size),
             (Self::DecmpfsLzfse, _) => first_of(lzfse_rust::LzfseRingDecoder::default().reader(stored), size),
+            (Self::F2fsLzo, _) => Self::Lzo.unpack_up_to(behind_header(stored)?, size).filter(|b| b.len() == size),
+            (Self::F2fsLz4, _) => lz4::decompress(behind_header(stored)?, size).filter(|b| b.len() == size),
+            (Self::F2fsZstd, _) => {
+                first_of(zstd::Decoder::with_buffer(behind_header(stored)?).ok()?.single_frame(), size)
+            }
             (Self::Xz | Self::Lzma | Self::Lzo | Self::Lz4 | Self::Zstd, _) => {
                 self.unpack_up_to(stored, size).filter(|bytes| bytes.len() == size)
             }
@@ -226,6 +237,11 @@ impl Method {
             _ => None,
         }
     }
+}
+
+/// What is packed behind the 24 bytes of which the first four say how long it is (F2FS).
+fn behind_header(stored: &[u8]) -> Option<&[u8]> {
+    stored.span(24, index(stored.le32(0)?.into()))
 }
 
 /// `size` bytes of what a decoder gives. It is asked for one more: if the stream ends there, so that it checks its sum.

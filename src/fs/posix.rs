@@ -2,6 +2,7 @@
 //! and access lists as `acl(5)` writes them.
 
 use super::EntryKind;
+use crate::bytes::Fields;
 use std::borrow::Cow;
 use std::fmt::Write;
 
@@ -70,4 +71,31 @@ pub(super) fn access_list(entries: impl Iterator<Item = Option<(u32, u32, u32)>>
 /// Whether an entry of an access list has a number of a user or a group.
 pub(super) const fn is_named(tag: u32) -> bool {
     matches!(tag, 0x02 | 0x08)
+}
+
+/// An access list as ext and F2FS pack it: entries for a named user or group are longer than the others.
+pub(super) fn packed_access_list(b: &[u8]) -> Option<String> {
+    let mut at = 4usize; // a_version
+    access_list(std::iter::from_fn(|| {
+        let entry = || {
+            let (tag, rights) = (u32::from(b.le16(at)?), u32::from(b.le16(at.checked_add(2)?)?)); // e_tag, e_perm
+            let id = if is_named(tag) { b.le32(at.checked_add(4)?)? } else { 0 }; // e_id
+            Some((tag, rights, id))
+        };
+        let found = (at < b.len()).then(entry)?;
+        at = at.saturating_add(if found.is_some_and(|(tag, ..)| is_named(tag)) { 8 } else { 4 });
+        Some(found)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_lists_read_as_getfacl_prints_them() {
+        let raw = [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 0xe8, 3, 0, 0, 0x10, 0, 4, 0, 0x20, 0, 0, 0];
+        assert_eq!(packed_access_list(&raw).as_deref(), Some("user::rw-,user:1000:r--,mask::r--,other::---"));
+        assert_eq!(packed_access_list(&raw[..9]), None);
+    }
 }

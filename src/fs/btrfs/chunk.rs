@@ -14,6 +14,9 @@ const KEY: usize = 17;
 const HEAD: usize = 48;
 const STRIPE: usize = 32;
 
+/// Larger chunks are none: those that the kernel makes have 10 GiB at most.
+const MAX_LEN: u64 = 1 << 40;
+
 /// What a chunk holds: blocks of trees; and how it is spread.
 pub(super) const METADATA: u64 = 0x4;
 const RAID0: u64 = 0x8;
@@ -70,7 +73,7 @@ impl Chunk {
             _ => (1, true),
         };
         let stripe = self.stripe_len.is_power_of_two() && self.stripe_len >= 512;
-        let inside = self.logical.start.checked_add(self.logical.len).is_some();
+        let inside = self.logical.start.checked_add(self.logical.len).is_some() && self.logical.len <= MAX_LEN;
         count >= least && sub_fits && stripe && inside && !self.logical.is_empty()
     }
 
@@ -114,6 +117,13 @@ impl Chunk {
         let from = self.stripes.iter().skip(crate::bytes::index(first)).take(crate::bytes::index(copies));
         let copies = from.filter_map(|start| byte(start, add)).collect();
         Some(Spot { copies, len: self.stripe_len.saturating_sub(inside).min(rest) })
+    }
+
+    /// What of it may stand in a volume of `size` bytes.
+    pub(super) fn within(&self, size: u64) -> Extent {
+        let reach = self.stripes.iter().flatten().map(|start| size.saturating_sub(*start)).max().unwrap_or(0);
+        let reach = reach.checked_next_multiple_of(self.stripe_len).unwrap_or(u64::MAX).saturating_mul(self.width());
+        Extent::new(self.logical.start, self.logical.len.min(reach))
     }
 
     /// What it takes of this device.

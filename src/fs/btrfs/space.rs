@@ -29,7 +29,7 @@ impl Space {
             node::items(&bytes).filter(own).map(extent).collect::<Vec<_>>()
         });
         let taken = ExtentSet::new(taken.collect());
-        let chunks: ExtentSet = disk.chunks.all().iter().map(|chunk| chunk.logical).collect();
+        let chunks: ExtentSet = disk.chunks.all().iter().map(|chunk| chunk.within(disk.view.size())).collect();
         let logical = if extents.whole { chunks.subtract(&taken) } else { ExtentSet::default() };
         let mut device = Vec::new();
         logical.as_slice().iter().for_each(|extent| disk.chunks.copies(*extent, &mut device));

@@ -91,33 +91,6 @@ fn told(index: u8, name: &[u8], value: &[u8]) -> (String, String) {
         _ => "",
     };
     let name = format!("{prefix}{}", String::from_utf8_lossy(name));
-    let access = if matches!(index, 2 | 3) { access_list(value) } else { None };
+    let access = if matches!(index, 2 | 3) { posix::packed_access_list(value) } else { None };
     (name, access.unwrap_or_else(|| posix::value(value)))
-}
-
-/// An access list as ext packs it: entries for a named user or group are longer than the others.
-fn access_list(b: &[u8]) -> Option<String> {
-    let mut at = 4usize; // a_version
-    posix::access_list(std::iter::from_fn(|| {
-        let entry = || {
-            let (tag, rights) = (u32::from(b.le16(at)?), u32::from(b.le16(at.checked_add(2)?)?)); // e_tag, e_perm
-            let id = if posix::is_named(tag) { b.le32(at.checked_add(4)?)? } else { 0 }; // e_id
-            Some((tag, rights, id))
-        };
-        let found = (at < b.len()).then(entry)?;
-        at = at.saturating_add(if found.is_some_and(|(tag, ..)| posix::is_named(tag)) { 8 } else { 4 });
-        Some(found)
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn access_lists_read_as_getfacl_prints_them() {
-        let raw = [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 0xe8, 3, 0, 0, 0x10, 0, 4, 0, 0x20, 0, 0, 0];
-        assert_eq!(access_list(&raw).as_deref(), Some("user::rw-,user:1000:r--,mask::r--,other::---"));
-        assert_eq!(access_list(&raw[..9]), None);
-    }
 }
