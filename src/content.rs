@@ -8,6 +8,7 @@ mod huffman;
 pub mod lz4;
 pub mod lznt1;
 pub mod lzo;
+mod lzo1x;
 pub mod lzvn;
 pub mod lzx;
 pub mod packed;

@@ -40,7 +40,9 @@ fn what_was_loaded_is_listed() {
             continue;
         }
         let count = filled::same_as(&image, "F2FS", &folder);
-        filled::read(&image, |fs, _| assert_eq!((&fs.facts().faults, &fs.facts().anomalies), (&vec![], &vec![]), "{name}"));
+        filled::read(&image, |fs, _| {
+            assert_eq!((&fs.facts().faults, &fs.facts().anomalies), (&vec![], &vec![]), "{name}")
+        });
         println!("{name:40} {count} entries as they were loaded");
     }
 }

@@ -1,8 +1,9 @@
 //! LZO as btrfs keeps it: a length of all, then stretches of at most a page with a length each. A length never stands on a
 //! border of pages: where less than its four bytes is left of one, the next begins with it.
 //!
-//! Kernel `fs/btrfs/lzo.c`, its head; LZO1X itself: kernel documentation, "LZO stream format", by a crate.
+//! Kernel `fs/btrfs/lzo.c`, its head.
 
+use super::lzo1x;
 use crate::bytes::{Fields, index};
 
 /// What a stretch is unpacked to, and the page on whose borders no length stands.
@@ -13,7 +14,6 @@ const LENGTH: usize = 4;
 pub fn decompress(stored: &[u8], size: usize) -> Option<Vec<u8>> {
     let whole = stored.get(..index(stored.le32(0)?.into()))?;
     let mut bytes = Vec::with_capacity(size);
-    let mut page = [0; PAGE];
     let mut at = LENGTH;
     while at < whole.len() && bytes.len() < size {
         let left = PAGE.checked_sub(at.checked_rem(PAGE)?)?;
@@ -23,8 +23,7 @@ pub fn decompress(stored: &[u8], size: usize) -> Option<Vec<u8>> {
         let Some(len) = whole.le32(at) else { break };
         at = at.checked_add(LENGTH)?;
         let stretch = whole.span(at, index(len.into()))?;
-        let given = lzokay::decompress::decompress(stretch, &mut page).ok()?;
-        bytes.extend_from_slice(page.get(..given)?);
+        bytes.extend_from_slice(&lzo1x::decompress(stretch, PAGE)?);
         at = at.checked_add(stretch.len())?;
     }
     bytes.resize(size, 0);

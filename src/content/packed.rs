@@ -4,7 +4,7 @@
 //! Blocks are found by binary search and unpacked one at a time, so that reading at an offset costs one block. Where one is
 //! damaged, reading ends with a fault there, as for every other kind of compressed content.
 
-use super::{Stream, lz4, lzo, lzvn, run_at};
+use super::{Stream, lz4, lzo, lzo1x, lzvn, run_at};
 use crate::bytes::{Fields, index};
 use crate::extent::Extent;
 use crate::fault::Fault;
@@ -189,7 +189,7 @@ impl Method {
             (Self::BtrfsZstd, _) => padded(zstd::Decoder::with_buffer(stored).ok()?.single_frame(), size),
             (Self::DecmpfsLzvn, _) => lzvn::decompress(stored, size),
             (Self::DecmpfsLzfse, _) => first_of(lzfse_rust::LzfseRingDecoder::default().reader(stored), size),
-            (Self::F2fsLzo, _) => Self::Lzo.unpack_up_to(behind_header(stored)?, size).filter(|b| b.len() == size),
+            (Self::F2fsLzo, _) => lzo1x::decompress(behind_header(stored)?, size).filter(|b| b.len() == size),
             (Self::F2fsLz4, _) => lz4::decompress(behind_header(stored)?, size).filter(|b| b.len() == size),
             (Self::F2fsZstd, _) => {
                 first_of(zstd::Decoder::with_buffer(behind_header(stored)?).ok()?.single_frame(), size)
@@ -227,9 +227,8 @@ impl Method {
             Self::Xz => up_to(lzma_rust2::XzReader::new_mem_limit(stored, false, MEMORY_KIB), most),
             Self::Lzma => up_to(lzma_rust2::LzmaReader::new_mem_limit(stored, MEMORY_KIB, None).ok()?, most),
             Self::Lzo => {
-                let mut bytes = vec![0; most.max(SQUASHED)];
-                let given = lzokay::decompress::decompress(stored, &mut bytes).ok()?;
-                bytes.truncate(given.min(most));
+                let mut bytes = lzo1x::decompress(stored, most.max(SQUASHED))?;
+                bytes.truncate(most);
                 Some(bytes)
             }
             Self::Lz4 => lz4::decompress(stored, most),

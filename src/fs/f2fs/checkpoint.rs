@@ -110,7 +110,8 @@ impl Checkpoint {
 
     /// A block for each log of data, in front of those of nodes if the volume was unmounted, and of the last.
     fn normal(&mut self, view: View<'_>, sb: &Superblock, logs: &[Log], end: u64) {
-        let behind = if self.flags & (UNMOUNTED | FASTBOOT) != 0 { DATA.len().saturating_add(NODES.len()) } else { DATA.len() };
+        let behind =
+            if self.flags & (UNMOUNTED | FASTBOOT) != 0 { DATA.len().saturating_add(NODES.len()) } else { DATA.len() };
         let first = end.saturating_sub(offset(behind)).saturating_sub(1);
         for (number, log) in logs.iter().enumerate() {
             let Ok(bytes) = view.read(sb.byte(first.saturating_add(offset(number))), BLOCK) else { continue };
