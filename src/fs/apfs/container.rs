@@ -130,7 +130,8 @@ pub(super) fn free(blocks: &Blocks<'_>, superblock: &Superblock) -> (ExtentSet, 
 fn spaceman<'img>(blocks: &Blocks<'img>, superblock: &Superblock) -> Option<Cow<'img, [u8]>> {
     let (base, len) = superblock.ring;
     let (first, count) = superblock.checkpoint;
-    for step in 0..count.min(len) {
+    let most = blocks.view.size().checked_div(blocks.size)?;
+    for step in 0..count.min(len).min(most) {
         let at = base.checked_add(first.checked_add(step)?.checked_rem(len)?)?;
         let Some(map) = blocks.object(at, CHECKPOINT_MAP) else { continue };
         let rows = usize::try_from(map.le32(36)?).ok()?.min(map.len() / 40);
