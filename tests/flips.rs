@@ -12,7 +12,9 @@ use evidex::image::{View, open};
 use evidex::volume::divide;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
+/// Images of the corpus, and of `fixtures`.
 const IMAGES: &[&str] = &[
     "dftt/6-fat-undel.dd",
     "dftt/7-ntfs-undel.dd",
@@ -30,6 +32,8 @@ const IMAGES: &[&str] = &[
     "dfvfs/iso9660.raw",
     "dftt/14-iso-dirtree1.iso",
     "fs-ident/iso-multi-0-174-348-genisoimage.img",
+    "fixtures/f2fs/deleted",
+    "fixtures/f2fs/packed-lzo-rle",
     "forensics-samples/fs.ntfs",
     "forensics-samples/fs.vfat",
     "fs-ident/btrfs.img",
@@ -95,7 +99,11 @@ fn flipped_bits_and_cut_ends_are_survived() {
     let Some(folder) = corpus("images") else { return };
     let rounds = std::env::var("EVIDEX_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(12u64);
     for name in IMAGES {
-        let file = unpacked(&folder, name);
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let file = match name.strip_prefix("fixtures/") {
+            Some(name) => unpacked(&own, name),
+            None => unpacked(&folder, name),
+        };
         let places = written(file.as_file());
         let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
         let (mut least, mut most) = (usize::MAX, 0);

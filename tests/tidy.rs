@@ -39,6 +39,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("fs", "decmpfs", "the compression of HFS+ and APFS"),
     ("fs", "disk", "a volume under what its journal would write back"),
     ("fs", "orphan", "the order of directories that nothing names"),
+    ("fs", "walk", "the way through directories, and entries made together"),
     ("volume", "assemble", "where bytes of a volume stand on the disk"),
     ("volume", "crypt", "ciphers of LUKS and BitLocker"),
     ("volume", "parts", "the table of a disk, and of a volume that is put together"),

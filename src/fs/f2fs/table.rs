@@ -45,7 +45,7 @@ impl Segments {
                 }
             }
         }
-        Self { free: ExtentSet::new(free), of_nodes, lost }
+        Self { free: ExtentSet::new(free).within(Extent::new(0, disk.view.size())), of_nodes, lost }
     }
 }
 
