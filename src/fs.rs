@@ -31,6 +31,7 @@ use crate::fault::Fault;
 use crate::image::View;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a file system says about itself.
 #[derive(Clone, Debug, Default)]
@@ -213,6 +214,14 @@ pub struct Entry {
     pub note: Option<String>,
     /// What is damaged.
     pub faults: Vec<Fault>,
+    /// Checksums of what it stores, where the file system keeps such.
+    pub sums: Option<Arc<dyn Sums>>,
+}
+
+/// The checksums that a file system keeps of what an entry stores: compared when its content is read.
+pub trait Sums: std::fmt::Debug + Send + Sync {
+    /// Compares all of them with what the volume holds; what does not fit.
+    fn compare(&self, volume: View<'_>) -> Option<Fault>;
 }
 
 impl Entry {
@@ -239,6 +248,7 @@ impl Entry {
             encrypted: false,
             note: None,
             faults: Vec::new(),
+            sums: None,
         }
     }
 

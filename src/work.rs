@@ -18,6 +18,7 @@ use crate::hash::{Algorithm, Hasher};
 use crate::identify::{self, Identity};
 use crate::image::View;
 use crate::plan::past::Which;
+use crate::plan::told::Teller;
 use crate::plan::{Found, Piece, Task, Unit};
 use crate::text::Text;
 use members::Collector;
@@ -137,6 +138,7 @@ impl<'a> Worker<'a> {
             Task::Entry(entry) => {
                 let view = self.disk.sub(found.volume.extent);
                 self.entry(view, number, entry, &mut done);
+                self.compare(found, entry, &mut done);
                 for name in &unit.names {
                     self.name(view, number, entry, name, &mut done);
                 }
@@ -162,6 +164,15 @@ impl<'a> Worker<'a> {
         let anomaly = (!entry.impossible.is_empty()).then(|| item.anomaly(&entry.impossible.join("; ")));
         self.entry_content(view, volume, entry, item, &content, done);
         done.items.extend(anomaly);
+    }
+
+    /// Compares what the file system keeps of checksums of a content that was read.
+    fn compare(&self, found: &Found, entry: &Entry, done: &mut Done) {
+        let read = done.items.first_mut().filter(|item| item.status != Status::Skipped);
+        let Some((item, sums)) = read.zip(entry.sums.as_ref()) else { return };
+        let Some(fault) = found.volume.with(self.disk, |volume| sums.compare(volume)) else { return };
+        item.degrade(Status::Damaged);
+        item.faults.push(Teller::new(self.disk, &found.volume).fault(fault));
     }
 
     /// Another name of the content that `read` names, and that the unit's first item holds.

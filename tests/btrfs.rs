@@ -5,7 +5,7 @@
 mod common;
 
 use common::filled::{self, Filled, done};
-use evidex::content::Content;
+use evidex::content::{Content, Run};
 use evidex::fs::entries;
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -53,8 +53,38 @@ fn what_the_kernel_wrote_is_listed() {
         let has = |key: &str, value: &str| attributes.iter().any(|(k, v)| k == key && v == value);
         assert!(has("user.note", "in the inode") && has("user.large", &"x".repeat(3000)), "{name}: {attributes:?}");
         volume.read(|fs, _| assert_eq!((&fs.facts().faults, &fs.facts().anomalies), (&vec![], &vec![]), "{name}"));
+        sums(&volume, name);
         println!("{name:50} {count} entries as they were written");
     }
+}
+
+/// The checksums of all files fit, until a byte of one is changed: of that file, and of those that share it.
+fn sums(volume: &Filled, name: &str) {
+    let compared = || {
+        volume.read(|fs, view| {
+            let live = entries(fs).0.into_iter().filter(|entry| entry.sums.is_some());
+            live.map(|entry| (entry.path.clone(), entry.sums.unwrap().compare(view))).collect::<Vec<_>>()
+        })
+    };
+    let all = compared();
+    assert!(all.len() > 20 && all.iter().all(|(_, wrong)| wrong.is_none()), "{name}: {all:?}");
+    let place = |path: &str| {
+        let of = |run: &Run| if let Run::Data(extent) = run { Some(extent.start) } else { None };
+        volume.read(|fs, _| {
+            entries(fs).0.iter().find(|e| e.path == path).unwrap().stream.runs.iter().find_map(of).unwrap()
+        })
+    };
+    let at = place("/deep/noise of 1048576") + 5000;
+    let file = fs::File::options().write(true).read(true).open(&volume.image).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    let wrong: Vec<_> = compared().into_iter().filter_map(|(path, wrong)| Some((path, wrong?))).collect();
+    let paths: Vec<&str> = wrong.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["/deep/noise of 1048576", "/few/as it was/deep/noise of 1048576"], "{name}");
+    let (first, what) = (at - at % 4096, "1 of its stored sectors do not have their checksum");
+    assert!(wrong.iter().all(|(_, fault)| fault.at == first && fault.what.starts_with(what)), "{name}: {wrong:?}");
+    file.write_all_at(&byte, at).unwrap();
 }
 
 #[test]
@@ -153,7 +183,7 @@ fn on_two(folder: &Path, data: &str) -> Option<Vec<(&'static str, Vec<u8>)>> {
     }
     let written = vec![("small", b"in the tree".to_vec()), ("large", filled::noise(5, 3_000_000))];
     written.iter().for_each(|(name, bytes)| fs::write(at.join(name), bytes).unwrap());
-    assert!(done(Command::new("umount").arg(&at)));
+    common::unmount(&at);
     Some(written)
 }
 

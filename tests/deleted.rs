@@ -195,7 +195,7 @@ impl Mounted {
     }
 
     fn unmount(&self) {
-        assert!(done(Command::new("umount").arg(&self.folder)), "the volume is unmounted");
+        common::unmount(&self.folder);
     }
 }
 

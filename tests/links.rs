@@ -28,7 +28,7 @@ fn linked(make: &[&str], mount: &[&str]) {
     fs::hard_link(root.join("a.txt"), root.join("other/b.txt")).unwrap();
     fs::hard_link(root.join("a.txt"), root.join("c.png")).unwrap();
     fs::write(root.join("single.txt"), &text).unwrap();
-    assert!(run(&["umount"], &[&root]));
+    common::unmount(&root);
     evidex(&["index".as_ref(), image.as_os_str(), "-c".as_ref(), case.as_os_str()]).expect(0);
     let case = case.to_str().unwrap();
     let items = common::items(case);

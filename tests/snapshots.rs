@@ -123,7 +123,7 @@ impl Disk {
             return None;
         }
         change(&self.folder);
-        assert!(done(Command::new("umount").arg(&self.folder)), "the volume is unmounted");
+        common::unmount(&self.folder);
         Some(fs::read(&self.image).unwrap())
     }
 }

@@ -13,6 +13,7 @@ mod lost;
 mod node;
 mod space;
 mod subvolume;
+mod sums;
 mod superblock;
 mod tree;
 mod walk;
@@ -26,7 +27,9 @@ use crate::image::View;
 use chunk::Chunks;
 use node::Key;
 use space::Space;
+use std::sync::Arc;
 use subvolume::Subvolumes;
+use sums::Table;
 use superblock::{Root, Superblock};
 use tree::Tree;
 use walk::Walk;
@@ -38,8 +41,8 @@ const MAX_WRONG: usize = 1000;
 /// The volume, its measures, and where its addresses stand.
 struct Disk<'img> {
     view: View<'img>,
-    sb: Superblock,
-    chunks: Chunks,
+    sb: Arc<Superblock>,
+    chunks: Arc<Chunks>,
 }
 
 /// An opened volume.
@@ -48,6 +51,7 @@ struct Btrfs<'img> {
     subvolumes: Subvolumes,
     has_snapshots: bool,
     space: Space,
+    sums: Arc<Table>,
     facts: Facts,
 }
 
@@ -67,7 +71,7 @@ pub fn open(view: View<'_>) -> Opened<'_> {
     let none = || Fault::new(view.absolute(superblock::PLACES[0]), NAME, "no possible superblock");
     let sb = Superblock::find(view).ok_or_else(none)?;
     let (chunks, known) = Chunks::system((sb.device, sb.device_uuid), &sb.system);
-    let mut disk = Disk { view, sb, chunks };
+    let mut disk = Disk { view, sb: Arc::new(sb), chunks: Arc::new(chunks) };
     let mut wrong: Vec<(u64, String)> = Vec::new();
     if !known {
         wrong.push((disk.sb.at, "the superblock's table of chunks is damaged".to_owned()));
@@ -82,7 +86,7 @@ pub fn open(view: View<'_>) -> Opened<'_> {
         true
     });
     for (logical, at, item) in found {
-        if !disk.chunks.add(logical, &item) {
+        if !Arc::make_mut(&mut disk.chunks).add(logical, &item) {
             wrong.push((at, format!("the chunk of address {logical} is damaged, or overlaps another")));
         }
     }
@@ -99,9 +103,14 @@ pub fn open(view: View<'_>) -> Opened<'_> {
     wrong.extend(told);
     let subvolumes = Subvolumes::read(&disk, &roots);
     let space = Space::read(&disk, &extents);
+    let sums =
+        root(&disk, &roots, item::CHECKSUM_TREE).map(|root| Tree::read(&disk, root, &mut fuel)).unwrap_or_default();
+    let told = sums.wrong.iter().map(|(at, what)| (*at, format!("tree of checksums: {what}")));
+    wrong.extend(told);
+    let sums = Arc::new(Table { sb: Arc::clone(&disk.sb), chunks: Arc::clone(&disk.chunks), tree: sums });
     let facts = facts(&disk, &wrong);
     let has_snapshots = subvolumes.has_snapshots();
-    Ok(Box::new(Btrfs { disk, subvolumes, has_snapshots, space, facts }))
+    Ok(Box::new(Btrfs { disk, subvolumes, has_snapshots, space, sums, facts }))
 }
 
 /// Where a tree begins, as the tree of trees says.

@@ -41,7 +41,7 @@ pub fn volume(size: u64, mkfs: &dyn Fn(&Path) -> bool, options: &str, more: &dyn
     // What is known is read back once all is on the disk: inline and packed content settle then.
     assert!(done(Command::new("sync").arg("-f").arg(&at)), "the volume is synced");
     let known = known(&at);
-    assert!(done(Command::new("umount").arg(&at)), "the volume is unmounted");
+    super::unmount(&at);
     Some(Filled { folder, image, known })
 }
 

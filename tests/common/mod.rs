@@ -274,3 +274,17 @@ pub fn unpacked(folder: &Path, name: &str) -> tempfile::NamedTempFile {
     }
     file
 }
+
+/// Unmounts a volume. A process that another test starts at that moment may hold it for an instant.
+#[track_caller]
+pub fn unmount(folder: &Path) {
+    let gone = || {
+        let ended = Command::new("umount").arg(folder).output();
+        let gone = ended.is_ok_and(|ended| ended.status.success());
+        if !gone {
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        gone
+    };
+    assert!((0..40).any(|_| gone()), "the volume is unmounted");
+}

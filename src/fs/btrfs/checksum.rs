@@ -31,12 +31,25 @@ impl Kind {
 
     /// Whether the checksum that `block` begins with is its own.
     pub(super) fn holds(self, block: &[u8]) -> bool {
-        let Some((kept, bytes)) = block.split_at_checked(LEN) else { return false };
+        block.split_at_checked(LEN).is_some_and(|(kept, bytes)| self.fits(kept, bytes))
+    }
+
+    /// Whether a checksum, behind which other bytes may follow, is that of `bytes`.
+    pub(super) fn fits(self, sum: &[u8], bytes: &[u8]) -> bool {
         match self {
-            Self::Crc32c => kept.starts_with(&crc32c::crc32c(bytes).to_le_bytes()),
-            Self::Xxhash64 => kept.starts_with(&twox_hash::XxHash64::oneshot(0, bytes).to_le_bytes()),
-            Self::Sha256 => kept == Sha256::digest(bytes).as_slice(),
-            Self::Blake2b => kept == Blake2b::<U32>::digest(bytes).as_slice(),
+            Self::Crc32c => sum.starts_with(&crc32c::crc32c(bytes).to_le_bytes()),
+            Self::Xxhash64 => sum.starts_with(&twox_hash::XxHash64::oneshot(0, bytes).to_le_bytes()),
+            Self::Sha256 => sum.starts_with(&Sha256::digest(bytes)),
+            Self::Blake2b => sum.starts_with(&Blake2b::<U32>::digest(bytes)),
+        }
+    }
+
+    /// Bytes of one.
+    pub(super) const fn size(self) -> usize {
+        match self {
+            Self::Crc32c => 4,
+            Self::Xxhash64 => 8,
+            Self::Sha256 | Self::Blake2b => 32,
         }
     }
 }

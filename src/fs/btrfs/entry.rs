@@ -1,10 +1,10 @@
 //! The entries of names: what the items of each inode tell.
 
 use super::Btrfs;
-use super::file;
 use super::item::{self, Dirent, Inode, Packing, Piece};
 use super::node::Key;
 use super::subvolume::Subvolume;
+use super::{file, sums};
 use crate::content::Content;
 use crate::fs::{Entry, EntryKind, posix};
 use std::collections::HashSet;
@@ -103,7 +103,10 @@ pub(super) fn make(btrfs: &Btrfs<'_>, named: &Named, found: &Found) -> Entry {
     entry.note = named.is_orphan.then(|| "no directory names it".to_owned());
     entry.faults.extend(found.wrong.iter().map(|what| disk.fault(at, what.clone())));
     match &found.inode {
-        Some(inode) if kind.is_some() => fill(btrfs, &mut entry, inode, found),
+        Some(inode) if kind.is_some() => {
+            fill(btrfs, &mut entry, inode, found);
+            entry.sums = sums::of(&btrfs.sums, &found.pieces);
+        }
         _ => {
             let what = format!("inode {} of subvolume {} is not there, or damaged", named.number, named.within.id);
             entry.faults.push(disk.fault(named.at, what));

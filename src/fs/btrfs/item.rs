@@ -23,6 +23,7 @@ pub(super) const METADATA: u8 = 169;
 /// Numbers of trees.
 pub(super) const EXTENT_TREE: u64 = 2;
 pub(super) const FS_TREE: u64 = 5;
+pub(super) const CHECKSUM_TREE: u64 = 7;
 /// Objects below are the file system's own; the first is the root directory of each tree of files.
 pub(super) const FIRST: u64 = 256;
 /// Objects from here on are its own, too.

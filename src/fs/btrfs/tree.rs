@@ -100,6 +100,12 @@ impl Tree {
         }
     }
 
+    /// The leaves that may hold items from a key on, or one that goes on behind it.
+    pub(super) fn from(&self, key: Key) -> &[Leaf] {
+        let first = self.leaves.partition_point(|leaf| leaf.first <= key).saturating_sub(1);
+        self.leaves.get(first..).unwrap_or_default()
+    }
+
     /// How many leaves may hold items from `from` up to `to`.
     pub(super) fn span(&self, from: Key, to: Key) -> u64 {
         let row = |key: Key| self.leaves.partition_point(|leaf| leaf.first <= key) as u64;
@@ -108,8 +114,7 @@ impl Tree {
 
     /// Gives each item from `from` on to `each`, with the place of its bytes on the device, until that says false.
     pub(super) fn each(&self, disk: &Disk<'_>, from: Key, each: &mut dyn FnMut(Key, u64, &[u8]) -> bool) {
-        let first = self.leaves.partition_point(|leaf| leaf.first <= from).saturating_sub(1);
-        for leaf in self.leaves.get(first..).unwrap_or_default() {
+        for leaf in self.from(from) {
             let bytes = leaf.read(disk);
             for (key, at, item) in node::items(&bytes).filter(|(key, ..)| *key >= from) {
                 if !each(key, leaf.at.saturating_add(at as u64), item) {
@@ -129,9 +134,7 @@ impl Tree {
             }
             own
         });
-        let first = self.leaves.partition_point(|leaf| leaf.first <= from).saturating_sub(1);
-        let leaves = self.leaves.get(first..).unwrap_or_default().iter();
-        leaves.take_while(|leaf| leaf.first.object <= object).all(|leaf| leaf.sound)
+        self.from(from).iter().take_while(|leaf| leaf.first.object <= object).all(|leaf| leaf.sound)
     }
 
     /// The first item of an object of a kind: its key and its bytes.
