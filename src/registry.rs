@@ -6,6 +6,7 @@ use crate::{carve, extract, fs, image, volume};
 
 /// Containers of evidence.
 pub static IMAGES: &[image::Format] = &[
+    image::Format { name: "aff4", open: image::aff4::open },
     image::Format { name: "folder", open: image::folder::open },
     image::Format { name: "ewf", open: image::ewf::open },
     image::Format { name: "qcow2", open: image::qcow2::open },

@@ -191,7 +191,13 @@ impl Table for Gz {
         Piece::new(extent, Place::Packed { file: 0, extent: packed, codec: Codec::Deflate, len: extent.len })
     }
 
-    fn decode(&self, piece: &Piece, packed: &[u8], out: &mut Vec<u8>) -> Option<Result<(), &'static str>> {
+    fn decode(
+        &self,
+        _files: &Files,
+        piece: &Piece,
+        packed: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Result<(), &'static str>> {
         let row = self.borders.binary_search_by_key(&piece.extent.start, |border| border.at).ok()?;
         let border = self.borders.get(row)?;
         let mut decoder = match &border.state {

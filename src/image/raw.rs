@@ -56,8 +56,9 @@ pub fn plain(path: &Path) -> Result<Box<dyn super::Image>, ImageError> {
 
 /// The extension of a container that `path` has: of one whose first bytes are damaged that is all that is left.
 fn promised(path: &Path) -> Option<&str> {
-    const CONTAINERS: [&str; 15] = [
-        "gz", "e01", "ex01", "s01", "l01", "lx01", "qcow", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "aff", "aff4", "dmg",
+    const CONTAINERS: [&str; 16] = [
+        "gz", "e01", "ex01", "s01", "l01", "lx01", "qcow", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "aff", "aff4", "af4",
+        "dmg",
     ];
     let extension = path.extension()?.to_str()?;
     CONTAINERS.iter().any(|known| extension.eq_ignore_ascii_case(known)).then_some(extension)
