@@ -28,6 +28,7 @@ pub mod vdi;
 pub mod vhd;
 pub mod vhdx;
 pub mod vmdk;
+pub mod zst;
 
 use crate::extent::Extent;
 use std::borrow::Cow;

@@ -17,6 +17,7 @@ pub static IMAGES: &[image::Format] = &[
     image::Format { name: "aff", open: image::aff::open },
     image::Format { name: "dmg", open: image::dmg::open },
     image::Format { name: "gz", open: image::gz::open },
+    image::Format { name: "zst", open: image::zst::open },
     image::Format { name: "raw", open: image::raw::open },
 ];
 
