@@ -7,7 +7,7 @@ mod segments;
 
 use super::about::About;
 use super::chunks::{Chunks, Files, Piece, Place, Table};
-use super::file::Source;
+use super::file::{Source, holds_raw};
 use super::{ImageError, Taken};
 use crate::extent::Extent;
 use std::path::Path;
@@ -36,11 +36,12 @@ pub fn open(path: &Path) -> Taken {
         files.push(source);
     }
     let mut about = About::default();
-    // Other files that are packed are no disks.
+    // Other files that are packed are no disks; what is called one, and was not taken, is damaged.
     let packed = [("gz", &b"\x1f\x8b"[..]), ("zst", ZSTD)];
     let plain = |extension: &&str| {
         let begins = |magic: &[u8]| files.first().is_some_and(|file| file.bytes().starts_with(magic));
-        !packed.iter().any(|(name, magic)| extension.eq_ignore_ascii_case(name) && begins(magic))
+        let of = |name: &str| extension.eq_ignore_ascii_case(name) && !holds_raw(path, name);
+        !packed.iter().any(|(name, magic)| of(name) && begins(magic))
     };
     if let Some(extension) = promised(path).filter(plain) {
         let what = format!("its name ends in .{extension}, but it is not like such a container");
