@@ -177,10 +177,14 @@ fn hashes_of_the_whole_are_checked() {
     let sha1 = evidex::bytes::hex(&sha1::Sha1::digest(&data));
     let mut volume = plain(&data, STANDARD, "zlib", (4096, 16), Index::Standard, false);
     // One on the image, one on the stream, which is all of the image.
-    volume
-        .say(&format!("{IMAGE} ; aff4:hash \"{md5}\"^^aff4:MD5 .\n<aff4://stream> aff4:hash \"{sha1}\"^^aff4:SHA1 ."));
+    let sha512 = evidex::bytes::hex(&sha2::Sha512::digest(&data));
+    let blake2b = evidex::bytes::hex(&blake2::Blake2b512::digest(&data));
+    let all = format!("\"{md5}\"^^aff4:MD5 , \"{sha512}\"^^aff4:SHA512 , \"{blake2b}\"^^aff4:blake2b");
+    volume.say(&format!("{IMAGE} ; aff4:hash {all} .\n<aff4://stream> aff4:hash \"{sha1}\"^^aff4:SHA1 ."));
     let path = volume.zip(dir.path(), "right.aff4");
-    assert_eq!(holds(&path, &data, "aff4").about().hashes.len(), 2);
+    assert_eq!(holds(&path, &data, "aff4").about().hashes.len(), 4);
+    let hash = evidex(&["hash", &text(&path)]).expect(0).text();
+    assert_eq!((hash.matches(": holds").count(), hash.matches(&blake2b).count()), (4, 2), "{hash}");
     let mut volume = plain(&data, STANDARD, "zlib", (4096, 16), Index::Standard, false);
     volume.say(&format!("{IMAGE} ; aff4:hash \"{}\"^^aff4:MD5 .", "00".repeat(15) + "01"));
     volume.say("<aff4://map> aff4:mapPointHash \"12\"^^aff4:SHA512 .");

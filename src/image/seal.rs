@@ -117,7 +117,10 @@ pub fn algorithms(image: &dyn Image) -> Vec<Algorithm> {
 pub fn hashes(image: &dyn Image, algorithms: &[Algorithm]) -> Result<Hashes, super::ImageError> {
     let mut tree = algorithms.contains(&Algorithm::Blake3).then(blake3::Hasher::new);
     // The slowest first, so that nobody waits for it alone.
-    let chains = Algorithm::ALL.iter().rev().filter(|a| **a != Algorithm::Blake3 && algorithms.contains(a));
+    let chains = Algorithm::CARRIED
+        .iter()
+        .chain(Algorithm::ALL.iter().rev())
+        .filter(|a| **a != Algorithm::Blake3 && algorithms.contains(a));
     let mut chains: Vec<Hasher> = chains.map(|a| Hasher::new(&[*a])).collect();
     let mut held = 0u64;
     each_part(image, STEP, |bytes| {

@@ -71,20 +71,21 @@ impl Hashes {
 pub(super) fn check(hashes: &Hashes, streams: &[Stream], files: &Files, about: &mut About) {
     for (sum, hex) in &hashes.linear {
         let algorithm = match sum {
-            Sum::Md5 => Some(Algorithm::Md5),
-            Sum::Sha1 => Some(Algorithm::Sha1),
-            Sum::Sha256 => Some(Algorithm::Sha256),
-            Sum::Sha512 | Sum::Blake2b => None,
+            Sum::Md5 => Algorithm::Md5,
+            Sum::Sha1 => Algorithm::Sha1,
+            Sum::Sha256 => Algorithm::Sha256,
+            Sum::Sha512 => Algorithm::Sha512,
+            Sum::Blake2b => Algorithm::Blake2b,
         };
-        let bytes = unhex(hex).filter(|bytes| bytes.len() == sum.len());
-        match (algorithm, bytes) {
-            (_, None) => about.fault(format!("the {} that it carries is none: {hex}", sum.name())),
-            (Some(algorithm), Some(bytes)) if hashes.complete => about.hash(algorithm, &bytes, "the metadata"),
-            (_, Some(_)) => {
-                let why =
-                    if hashes.complete { "is of a kind that is not taken" } else { "covers what was not acquired" };
+        match unhex(hex).filter(|bytes| bytes.len() == sum.len()) {
+            None => about.fault(format!("the {} that it carries is none: {hex}", sum.name())),
+            Some(bytes) if hashes.complete => about.hash(algorithm, &bytes, "the metadata"),
+            Some(_) => {
                 about.fact(&format!("{} of the disk", sum.name()), hex.clone());
-                about.remark(format!("the {} that it carries {why}: it is not checked", sum.name()));
+                about.remark(format!(
+                    "the {} that it carries covers what was not acquired: it is not checked",
+                    sum.name()
+                ));
             }
         }
     }
