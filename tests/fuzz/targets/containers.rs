@@ -22,6 +22,7 @@ bases! {
     "e.aff4": "../../../fixtures/aff4/stored.aff4.zst",
     "d.E01": "../bases/in_ewf.zst",
     "d.Ex01": "../../../fixtures/ewf2/stored.Ex01.zst",
+    "d.L01": "../../../fixtures/l01/files.L01.zst",
     "d.qcow2": "../bases/in_qcow2.zst",
     "d.vhdx": "../bases/in_vhdx.zst",
     "d.vhd": "../bases/in_vhd.zst",
