@@ -61,6 +61,13 @@ fn streams_of_every_vocabulary_and_index() {
         assert!(format!("{:?}", image.about().facts).contains("a test"));
         damaged(&path, &data, 60, Promise::Told);
     }
+    // Before the Standard, and with Rekall, the map itself is the image; some say nothing of one.
+    for (namespace, class) in [(BEFORE, "Image, aff4:map"), (STANDARD, "Image, aff4:Map"), (STANDARD, "Map")] {
+        let index = if namespace == BEFORE { Index::Ends } else { Index::Standard };
+        let mut volume = plain(&data, namespace, "zlib", (4096, 16), index, false);
+        volume.turtle = volume.turtle.replace("<aff4://map> a aff4:Map", &format!("<aff4://map> a aff4:{class}"));
+        holds(&volume.zip(dir.path(), "map.af4"), &data, "aff4");
+    }
     let mut volume = plain(&data, STANDARD, "zlib", (4096, 16), Index::Standard, false);
     volume.say(&format!("{IMAGE} ."));
     holds(&volume.folder(dir.path(), "folder"), &data, "aff4");

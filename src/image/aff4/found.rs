@@ -15,8 +15,8 @@ use crate::image::file::{Source, unfit};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The most that a map takes: some 38 million stretches.
-const MAX_MAP: u64 = 1 << 30;
+/// The most that a map takes: some nine million stretches.
+const MAX_MAP: u64 = 256 << 20;
 /// Streams that one map names.
 const MAX_TARGETS: usize = 1 << 16;
 /// Files beside the volume that are looked at for what is missing.
@@ -352,7 +352,7 @@ impl Set {
             && !is_a(&self.graph, image, &["DiscontiguousImage"])
             && all(&self.graph, stream, &["mapGapDefaultStream"]).next().is_none();
         if gaps > 0 && contiguous {
-            self.about.remark(format!("its map leaves out {gaps} bytes of the disk, which are taken as zeros"));
+            self.about.fault(format!("its map leaves out {gaps} bytes of the disk, which are taken as zeros"));
         }
     }
 }

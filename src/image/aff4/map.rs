@@ -40,14 +40,17 @@ pub(super) fn read(bytes: &[u8], swapped: bool, about: &mut About) -> Vec<Stretc
         let (len, at) = if swapped { (third, second) } else { (second, third) };
         Some(Stretch { extent: Extent::new(entry.le64(0)?, len), target: usize::try_from(entry.le32(24)?).ok()?, at })
     };
-    let mut stretches: Vec<Stretch> = bytes.chunks_exact(ENTRY).filter_map(entry).collect();
     let fits =
         |s: &Stretch| s.extent.start.checked_add(s.extent.len).is_some() && s.at.checked_add(s.extent.len).is_some();
-    let all = stretches.len();
-    stretches.retain(|stretch| stretch.extent.len > 0 && fits(stretch));
+    let mut gone = 0u64;
+    let kept = |stretch: &Stretch| {
+        let keeps = stretch.extent.len > 0 && fits(stretch);
+        gone = gone.saturating_add(u64::from(!keeps));
+        keeps
+    };
+    let mut stretches: Vec<Stretch> = bytes.chunks_exact(ENTRY).filter_map(entry).filter(kept).collect();
     stretches.sort_by_key(|stretch| stretch.extent.start);
     let overlaps = settle(&mut stretches);
-    let gone = all.saturating_sub(stretches.len()).saturating_sub(overlaps);
     if gone > 0 {
         about.remark(format!("{gone} entries of its map are empty, or end behind all disks"));
     }
@@ -57,14 +60,17 @@ pub(super) fn read(bytes: &[u8], swapped: bool, about: &mut About) -> Vec<Stretc
     joined(stretches)
 }
 
-/// Cuts off what overlaps the stretch before it; gives how many were left out whole.
+/// Cuts off what overlaps the stretches before; gives how many do.
 fn settle(stretches: &mut Vec<Stretch>) -> usize {
     let (mut end, mut overlaps) = (0u64, 0usize);
-    stretches.retain(|stretch| {
-        let fits = stretch.extent.start >= end;
-        overlaps = overlaps.saturating_add(usize::from(!fits));
-        end = if fits { stretch.extent.end() } else { end };
-        fits
+    stretches.retain_mut(|stretch| {
+        let over = end.saturating_sub(stretch.extent.start);
+        overlaps = overlaps.saturating_add(usize::from(over > 0));
+        let left = stretch.extent.len.saturating_sub(over);
+        stretch.extent = Extent::new(stretch.extent.start.saturating_add(over), left);
+        stretch.at = stretch.at.saturating_add(over);
+        end = if left > 0 { stretch.extent.end() } else { end };
+        left > 0
     });
     overlaps
 }
@@ -143,9 +149,9 @@ mod tests {
         let mut about = About::default();
         let stretches = read(&bytes, false, &mut about);
         let stretch = |start, len, target, at| Stretch { extent: Extent::new(start, len), target, at };
-        assert_eq!(stretches, [stretch(0, 8, 0, 0), stretch(8, 4, 1, 0)]);
+        assert_eq!(stretches, [stretch(0, 8, 0, 0), stretch(8, 4, 1, 0), stretch(12, 2, 0, 11)]);
         assert_eq!((about.faults.len(), about.remarks.len()), (1, 1));
-        assert_eq!((end(&stretches), gaps(&stretches, 20)), (12, 8));
+        assert_eq!((end(&stretches), gaps(&stretches, 20)), (14, 6));
         let swapped = read(&entry((0, 7, 3, 0)), true, &mut about);
         assert_eq!(swapped, [stretch(0, 3, 0, 7)]);
     }

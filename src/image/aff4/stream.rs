@@ -52,8 +52,6 @@ pub(super) struct Stream {
     plain: bool,
     /// By their numbers.
     pub(super) bevies: BTreeMap<u64, Bevy>,
-    /// A bit for each chunk that is stored as it was, and whose hash was found to hold.
-    held: OnceLock<Vec<AtomicU64>>,
     kept: Mutex<Kept>,
 }
 
@@ -84,6 +82,8 @@ struct Opened {
     /// False where the checksum of the index does not hold.
     sure: bool,
     sums: Option<(Sum, Bytes)>,
+    /// A bit for each chunk that is stored as it was, and whose hash was found to hold.
+    held: Vec<AtomicU64>,
 }
 
 impl Bytes {
@@ -121,7 +121,9 @@ impl Bevy {
                 let (bytes, holds) = Bytes::of(member, files)?;
                 holds.then_some((*sum, bytes))
             });
-            Some(Opened { data, index, sure, sums })
+            let rows = sums.as_ref().map_or(0, |(sum, bytes)| bytes.get(files).len().div_ceil(sum.len()));
+            let held = (0..rows.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+            Some(Opened { data, index, sure, sums, held })
         };
         self.opened.get_or_init(open).as_ref()
     }
@@ -271,9 +273,8 @@ impl Stream {
         if opened.sums.is_none() {
             return true;
         }
-        let words = || (0..self.size.div_ceil(self.chunk).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        let Some(word) = self.held.get_or_init(words).get(index(number / 64)) else { return false };
-        let bit = 1u64.checked_shl(u32::try_from(number % 64).unwrap_or(0)).unwrap_or(0);
+        let Some(word) = opened.held.get(index(row / 64)) else { return false };
+        let bit = 1u64.checked_shl(u32::try_from(row % 64).unwrap_or(0)).unwrap_or(0);
         if word.load(Ordering::Relaxed) & bit != 0 {
             return true;
         }

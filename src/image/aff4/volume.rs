@@ -10,7 +10,7 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 /// The most that is read of a member of metadata.
-const MAX_TEXT: u64 = 256 << 20;
+const MAX_TEXT: u64 = 128 << 20;
 /// Files of a folder that is a volume: each is mapped.
 const MAX_FILES: usize = 3000;
 const HINT: &str = "copy it again, or export a raw image with the program that made it";
