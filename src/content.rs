@@ -5,7 +5,6 @@
 //! one piece is asked for.
 
 mod huffman;
-pub mod lz4;
 pub mod lznt1;
 pub mod lzo;
 mod lzo1x;

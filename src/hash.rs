@@ -1,12 +1,14 @@
-//! BLAKE3, SHA-256, SHA-1 and MD5 of the same bytes in one pass, while they are in cache.
+//! BLAKE3, SHA-256, SHA-1 and MD5 of the same bytes in one pass, while they are in cache; of evidence whose container carries
+//! them, SHA-512 and BLAKE2b, too.
 //!
 //! The crates choose the machine's own instructions at run time (SHA-NI, AVX2, AVX-512, ARMv8 crypto).
 
 use crate::bytes::hex;
+use blake2::Blake2b512;
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
 
 /// A block small enough that the second hash finds it in the first-level cache's neighbour.
 const BLOCK: usize = 64 << 10;
@@ -23,11 +25,18 @@ pub enum Algorithm {
     Sha1,
     /// MD5.
     Md5,
+    /// SHA-512.
+    Sha512,
+    /// BLAKE2b, 512 bits.
+    Blake2b,
 }
 
 impl Algorithm {
-    /// All of them.
+    /// Those that are taken of items.
     pub const ALL: [Self; 4] = [Self::Blake3, Self::Sha256, Self::Sha1, Self::Md5];
+
+    /// Those of evidence alone, where its container carries them.
+    pub const CARRIED: [Self; 2] = [Self::Sha512, Self::Blake2b];
 
     /// Its name in lower case.
     pub const fn name(self) -> &'static str {
@@ -36,10 +45,12 @@ impl Algorithm {
             Self::Sha256 => "sha256",
             Self::Sha1 => "sha1",
             Self::Md5 => "md5",
+            Self::Sha512 => "sha512",
+            Self::Blake2b => "blake2b",
         }
     }
 
-    /// By name; `None` for one that is not known.
+    /// One of items by name; `None` for one that is not known.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|a| a.name() == name)
     }
@@ -60,6 +71,12 @@ pub struct Hashes {
     /// BLAKE3.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub blake3: Option<String>,
+    /// SHA-512.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sha512: Option<String>,
+    /// BLAKE2b.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub blake2b: Option<String>,
 }
 
 impl Hashes {
@@ -70,6 +87,8 @@ impl Hashes {
             Algorithm::Sha256 => self.sha256.as_deref(),
             Algorithm::Sha1 => self.sha1.as_deref(),
             Algorithm::Md5 => self.md5.as_deref(),
+            Algorithm::Sha512 => self.sha512.as_deref(),
+            Algorithm::Blake2b => self.blake2b.as_deref(),
         }
     }
 
@@ -81,6 +100,8 @@ impl Hashes {
             sha1: self.sha1.or(other.sha1),
             sha256: self.sha256.or(other.sha256),
             blake3: self.blake3.or(other.blake3),
+            sha512: self.sha512.or(other.sha512),
+            blake2b: self.blake2b.or(other.blake2b),
         }
     }
 }
@@ -91,6 +112,8 @@ pub struct Hasher {
     sha256: Option<Sha256>,
     sha1: Option<Sha1>,
     md5: Option<Md5>,
+    sha512: Option<Sha512>,
+    blake2b: Option<Blake2b512>,
 }
 
 impl Hasher {
@@ -102,6 +125,8 @@ impl Hasher {
             sha256: wanted(Algorithm::Sha256).then(Sha256::new),
             sha1: wanted(Algorithm::Sha1).then(Sha1::new),
             md5: wanted(Algorithm::Md5).then(Md5::new),
+            sha512: wanted(Algorithm::Sha512).then(Sha512::new),
+            blake2b: wanted(Algorithm::Blake2b).then(Blake2b512::new),
         }
     }
 
@@ -120,6 +145,12 @@ impl Hasher {
             if let Some(h) = &mut self.md5 {
                 h.update(block);
             }
+            if let Some(h) = &mut self.sha512 {
+                h.update(block);
+            }
+            if let Some(h) = &mut self.blake2b {
+                h.update(block);
+            }
         }
     }
 
@@ -130,6 +161,8 @@ impl Hasher {
             sha1: self.sha1.map(|h| hex(&h.finalize())),
             sha256: self.sha256.map(|h| hex(&h.finalize())),
             blake3: self.blake3.map(|h| h.finalize().to_hex().to_string()),
+            sha512: self.sha512.map(|h| hex(&h.finalize())),
+            blake2b: self.blake2b.map(|h| hex(&h.finalize())),
         }
     }
 }
@@ -138,10 +171,10 @@ impl Hasher {
 mod tests {
     use super::*;
 
-    /// RFC 1321, FIPS 180-4 and the BLAKE3 test vectors for the empty input; "abc" for the others.
+    /// RFC 1321, RFC 7693, FIPS 180-4 and the BLAKE3 test vectors for the empty input; "abc" for the others.
     #[test]
     fn published_vectors_hold() {
-        let mut hasher = Hasher::new(&Algorithm::ALL);
+        let mut hasher = Hasher::new(&[Algorithm::ALL.as_slice(), &Algorithm::CARRIED].concat());
         hasher.update(b"a");
         hasher.update(b"bc");
         let hashes = hasher.finish();
@@ -149,6 +182,8 @@ mod tests {
         assert_eq!(hashes.sha1.as_deref(), Some("a9993e364706816aba3e25717850c26c9cd0d89d"));
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hashes.sha256.as_deref(), Some(sha256));
+        assert!(hashes.sha512.is_some_and(|hex| hex.starts_with("ddaf35a193617abacc417349ae204131")));
+        assert!(hashes.blake2b.is_some_and(|hex| hex.starts_with("ba80a53f981c4d0d6a2797b69f12f6e9")));
         let empty = Hasher::new(&[Algorithm::Blake3]).finish();
         let blake3 = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
         assert_eq!(empty, Hashes { blake3: Some(blake3.to_owned()), ..Hashes::default() });

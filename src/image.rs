@@ -5,6 +5,7 @@
 
 pub mod about;
 pub mod aff;
+pub mod aff4;
 pub mod ahead;
 pub mod cache;
 pub mod chain;
@@ -16,15 +17,18 @@ pub mod ewf;
 pub mod file;
 pub mod folder;
 pub mod gz;
+pub mod lz4;
 pub mod map;
 pub mod mapped;
 pub mod qcow2;
 pub mod raw;
 pub mod seal;
+pub mod snappy;
 pub mod vdi;
 pub mod vhd;
 pub mod vhdx;
 pub mod vmdk;
+pub mod zst;
 
 use crate::extent::Extent;
 use std::borrow::Cow;

@@ -6,6 +6,7 @@ use crate::{carve, extract, fs, image, volume};
 
 /// Containers of evidence.
 pub static IMAGES: &[image::Format] = &[
+    image::Format { name: "aff4", open: image::aff4::open },
     image::Format { name: "folder", open: image::folder::open },
     image::Format { name: "ewf", open: image::ewf::open },
     image::Format { name: "qcow2", open: image::qcow2::open },
@@ -16,6 +17,7 @@ pub static IMAGES: &[image::Format] = &[
     image::Format { name: "aff", open: image::aff::open },
     image::Format { name: "dmg", open: image::dmg::open },
     image::Format { name: "gz", open: image::gz::open },
+    image::Format { name: "zst", open: image::zst::open },
     image::Format { name: "raw", open: image::raw::open },
 ];
 

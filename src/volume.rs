@@ -28,9 +28,9 @@ pub mod vss;
 
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
-use crate::image::View;
 use crate::image::derived::Rebuilt;
 use crate::image::mapped::{Mapped, Mapping, Piece};
+use crate::image::{Kind, View};
 use crate::time::Timestamp;
 pub use raid::Computed;
 use std::collections::BTreeSet;
@@ -92,7 +92,8 @@ pub struct Keeper {
 /// The earlier times of a volume, with the name of who keeps them.
 pub fn snapshots(volume: View<'_>) -> Vec<(&'static str, Snapshot)> {
     let kept = |keeper: &'static Keeper| (keeper.read)(volume).into_iter().map(|snapshot| (keeper.name, snapshot));
-    crate::registry::KEEPERS.iter().flat_map(kept).collect()
+    let is_disk = volume.image().kind() != Kind::Folder;
+    crate::registry::KEEPERS.iter().filter(|_| is_disk).flat_map(kept).collect()
 }
 
 /// A stretch of an assembled volume.
@@ -249,6 +250,8 @@ pub struct Layout {
 /// then put volumes together, and these may hold tables and volumes of managers again.
 pub fn divide(disk: View<'_>) -> Layout {
     let mut layout = parts::divide(disk);
-    assemble::add(disk, &mut layout);
+    if disk.image().kind() != Kind::Folder {
+        assemble::add(disk, &mut layout);
+    }
     layout
 }

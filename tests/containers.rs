@@ -228,3 +228,67 @@ fn containers_of_the_corpus_hold_what_others_read_from_them() {
         assert_eq!((image.unreadable(), &image.about().faults), (Vec::new(), &Vec::new()), "{name}");
     }
 }
+
+/// The table of the seekable format behind frames of these lengths, packed and unpacked, with or without checksums.
+fn seek_table(frames: &[(usize, &[u8])], summed: bool) -> Vec<u8> {
+    let mut rows = Vec::new();
+    for (len, bytes) in frames {
+        rows.extend_from_slice(&(*len as u32).to_le_bytes());
+        rows.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        if summed {
+            rows.extend_from_slice(&(twox_hash::XxHash64::oneshot(0, bytes) as u32).to_le_bytes());
+        }
+    }
+    let len = rows.len() as u32 + 9;
+    let foot = [&(frames.len() as u32).to_le_bytes()[..], &[u8::from(summed) << 7], &0x8f92_eab1u32.to_le_bytes()];
+    [&0x184d_2a5eu32.to_le_bytes()[..], &len.to_le_bytes(), &rows, &foot.concat()].concat()
+}
+
+#[test]
+fn zstandard_of_many_frames_is_read_through_its_index() {
+    let dir = scratch();
+    let disk = disk(31, 5_000_704);
+    let path = dir.path().join("disk.dd.zst");
+    for level in ["-6", "-1"] {
+        write(dir.path(), "disk.dd", &disk);
+        tool(dir.path(), "pzstd", &["-q", "-f", level, "-p", "3", "disk.dd"]);
+        holds(&path, &disk, "zstd raw");
+    }
+    damaged(&path, &disk, 40, Promise::Told);
+    // Frames of the library, with and without length and checksum, alone and under a table.
+    for (number, (sized, summed, table)) in [
+        (true, true, None),
+        (true, false, Some(true)),
+        (false, true, Some(false)),
+        (true, true, Some(true)),
+        (false, true, None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (mut file, mut frames) = (Vec::new(), Vec::new());
+        for part in disk.chunks(300_000) {
+            let mut packer = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
+            packer.include_checksum(summed).unwrap();
+            packer.include_contentsize(sized).unwrap();
+            packer.set_pledged_src_size(sized.then_some(part.len() as u64)).unwrap();
+            std::io::Write::write_all(&mut packer, part).unwrap();
+            let packed = packer.finish().unwrap();
+            frames.push((packed.len(), part));
+            file.extend_from_slice(&packed);
+        }
+        let table = table.map(|summed| seek_table(&frames, summed)).unwrap_or_default();
+        let path = write(dir.path(), &format!("{number}.raw.zst"), &[file, table].concat());
+        holds(&path, &disk, "zstd raw");
+        damaged(&path, &disk, 40, if summed { Promise::Told } else { Promise::Survives });
+    }
+    // What cannot be read at any place is refused, and says what to do.
+    write(dir.path(), "one.dd", &vec![7; (64 << 20) + 1]);
+    tool(dir.path(), "zstd", &["-q", "-f", "one.dd"]);
+    let one = evidex(&["info", &text(&dir.path().join("one.dd.zst"))]).expect(2);
+    assert!(one.err.contains("64 MiB") && one.err.contains("pzstd"), "{}", one.err);
+    // Zstandard that is called something else is a file like any other.
+    fs::copy(&path, dir.path().join("disk.zst")).unwrap();
+    let other = opened(&dir.path().join("disk.zst"));
+    assert_eq!((other.format(), other.about().faults.len()), ("raw", 1));
+}

@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{corpus, unpacked};
+use common::container::{Promise, damaged, write};
+use common::{corpus, scratch, unpacked};
 use evidex::content::Content;
 use evidex::extent::Extent;
 use evidex::fs::{claims, entries};
@@ -50,6 +51,31 @@ const IMAGES: &[&str] = &[
     "adversarial-ext/f_jnl_32bit.img",
     "adversarial-ext/f_h_normal.img",
 ];
+
+/// Containers, where they lie, the disk that is in each, what they are called, and what damage to them may do.
+const CONTAINERS: &[(&str, &str, &str, Promise)] = &[
+    ("fixtures/aff4/snappy.aff4.zst", "fixtures/aff4/disk.dd.zst", "d.aff4", Promise::Told),
+    ("fixtures/aff4/lz4.aff4.zst", "fixtures/aff4/disk.dd.zst", "l.aff4", Promise::Told),
+    ("fixtures/aff4/zlib.aff4.zst", "fixtures/aff4/disk.dd.zst", "z.aff4", Promise::Told),
+    ("fixtures/aff4/stored.aff4.zst", "fixtures/aff4/disk.dd.zst", "s.aff4", Promise::Told),
+    ("fixtures/ewf2/stored.Ex01.zst", "fixtures/ewf2/disk.dd.zst", "d.Ex01", Promise::Told),
+    ("tests/fuzz/bases/in_ewf.zst", "tests/fuzz/bases/in_disk.zst", "d.E01", Promise::Told),
+    ("tests/fuzz/bases/in_zst.zst", "tests/fuzz/bases/in_disk.zst", "d.dd.zst", Promise::Told),
+    ("tests/fuzz/bases/in_gz.zst", "tests/fuzz/bases/in_disk.zst", "d.dd.gz", Promise::Survives),
+    ("tests/fuzz/bases/in_qcow2.zst", "tests/fuzz/bases/in_disk.zst", "d.qcow2", Promise::Survives),
+    ("tests/fuzz/bases/in_vhdx.zst", "tests/fuzz/bases/in_disk.zst", "d.vhdx", Promise::Survives),
+    ("tests/fuzz/bases/in_vhd.zst", "tests/fuzz/bases/in_disk.zst", "d.vhd", Promise::Survives),
+    ("tests/fuzz/bases/in_vmdk.zst", "tests/fuzz/bases/in_disk.zst", "d.vmdk", Promise::Survives),
+    ("tests/fuzz/bases/in_stream.zst", "tests/fuzz/bases/in_disk.zst", "s.vmdk", Promise::Survives),
+    ("tests/fuzz/bases/in_vdi.zst", "tests/fuzz/bases/in_disk.zst", "d.vdi", Promise::Survives),
+    ("tests/fuzz/bases/in_aff.zst", "tests/fuzz/bases/in_disk.zst", "d.aff", Promise::Survives),
+    ("tests/fuzz/bases/in_dmg.zst", "tests/fuzz/bases/in_disk.zst", "d.dmg", Promise::Survives),
+];
+
+/// How many damaged copies are asked for.
+fn rounds() -> Option<u64> {
+    std::env::var("EVIDEX_FLIPS").ok().and_then(|n| n.parse().ok())
+}
 
 /// A number that looks random and is the same on every run.
 struct Dice(u64);
@@ -97,7 +123,7 @@ fn read_all(view: View<'_>) -> usize {
 #[test]
 fn flipped_bits_and_cut_ends_are_survived() {
     let Some(folder) = corpus("images") else { return };
-    let rounds = std::env::var("EVIDEX_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(12u64);
+    let rounds = rounds().unwrap_or(12);
     for name in IMAGES {
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let file = match name.strip_prefix("fixtures/") {
@@ -130,5 +156,43 @@ fn flipped_bits_and_cut_ends_are_survived() {
             }
         }
         println!("{name:36} {rounds} damaged copies: {least} to {most} entries");
+    }
+}
+
+#[test]
+fn flipped_containers_are_survived_and_tell_what_their_checksums_cover() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bytes = |name: &str| zstd::decode_all(File::open(root.join(name)).unwrap()).unwrap();
+    let dir = scratch();
+    for (container, disk, name, promise) in CONTAINERS {
+        let (path, disk) = (write(dir.path(), name, &bytes(container)), bytes(disk));
+        damaged(&path, &disk, rounds().unwrap_or(48), *promise);
+        // Several bits at once, near the front, where most headers are, or anywhere.
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let size = file.metadata().unwrap().len();
+        let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+        for _ in 0..rounds().unwrap_or(12) {
+            let places: Vec<(u64, u8)> = (0..=dice.below(12))
+                .map(|_| {
+                    let most = [size, size.min(512), size.min(4096)][dice.below(3) as usize];
+                    let at = dice.below(most);
+                    let mut old = [0];
+                    file.read_exact_at(&mut old, at).unwrap();
+                    (at, old[0])
+                })
+                .collect();
+            for (at, old) in &places {
+                file.write_all_at(&[old ^ (1 << dice.below(8))], *at).unwrap();
+            }
+            if let Ok(image) = open(&path) {
+                let mut at = 0;
+                while at < image.size().min(16 << 20) {
+                    at += image.part(Extent::new(at, image.size() - at)).unwrap().len().max(1) as u64;
+                }
+            }
+            for (at, old) in places.iter().rev() {
+                file.write_all_at(&[*old], *at).unwrap();
+            }
+        }
     }
 }

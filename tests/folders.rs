@@ -184,6 +184,17 @@ fn a_disk_in_segments_is_the_same_disk() {
 }
 
 #[test]
+fn a_folder_that_begins_with_a_disk_is_no_disk() {
+    let dir = scratch();
+    let folder = dir.path().join("disks");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(disk(), folder.join("a.dd")).unwrap();
+    fs::write(folder.join("b.txt"), "behind it").unwrap();
+    let listed = evidex(&["info", "--list", &text(&folder)]).expect(0).text();
+    assert_eq!((listed.matches("/a.dd").count(), listed.matches("/b.txt").count()), (1, 1), "{listed}");
+}
+
+#[test]
 fn several_pieces_of_evidence_share_a_case() {
     let dir = scratch();
     let folder = odds(dir.path());

@@ -2,6 +2,7 @@
 
 use super::{Common, index, output};
 use crate::extent::Extent;
+use crate::hash::Algorithm;
 use crate::image::{self, seal};
 use anyhow::Result;
 use clap::Args;
@@ -20,9 +21,12 @@ pub(super) struct HashArgs {
 }
 
 pub(super) fn run(args: &HashArgs, common: &Common) -> Result<ExitCode> {
-    let algorithms = index::algorithms(&args.algo)?;
+    let mut algorithms = index::algorithms(&args.algo)?;
     let image = image::open(&args.image)?;
     let image = image.as_ref();
+    // What is taken of evidence alone is taken wherever it is carried.
+    algorithms
+        .extend(image.about().hashes.iter().map(|stored| stored.algorithm).filter(|a| Algorithm::CARRIED.contains(a)));
     let hashes = seal::hashes(image, &algorithms)?;
     let (against, unreadable) = (seal::contradictions(image, &hashes), image.unreadable());
     complain(&args.image, &against, &unreadable);
@@ -33,6 +37,7 @@ pub(super) fn run(args: &HashArgs, common: &Common) -> Result<ExitCode> {
             &mut out,
             &json!({"image": args.image, "size": image.size(), "blake3": hashes.blake3,
             "sha256": hashes.sha256, "sha1": hashes.sha1, "md5": hashes.md5,
+            "sha512": hashes.sha512, "blake2b": hashes.blake2b,
             "unreadable": output::ranges(&unreadable), "contradictions": against}),
         )?;
         return Ok(holds);

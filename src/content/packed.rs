@@ -4,11 +4,12 @@
 //! Blocks are found by binary search and unpacked one at a time, so that reading at an offset costs one block. Where one is
 //! damaged, reading ends with a fault there, as for every other kind of compressed content.
 
-use super::{Stream, lz4, lzo, lzo1x, lzvn, run_at};
+use super::{Stream, lzo, lzo1x, lzvn, run_at};
 use crate::bytes::{Fields, index};
 use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::image::View;
+use crate::image::lz4;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::io::Read;

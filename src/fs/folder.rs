@@ -1,4 +1,4 @@
-//! A folder of files as a file system: what [`crate::image::folder`] listed, with nothing deleted or unallocated.
+//! A folder of files, or evidence that is files, as a file system: what [`crate::image::folder`] or the container listed, with nothing deleted or unallocated.
 
 use super::{Batch, Claim, Entry, EntryKind, Facts, FileSystem, Opened, Times};
 use crate::content::{Run, Stream};
@@ -51,11 +51,12 @@ fn entry(listed: &Listed) -> Entry {
     };
     let mut entry = Entry::new(listed.path.clone(), kind, listed.inode.to_string(), listed.extent.start);
     let [mtime, ctime, btime] = listed.times;
-    entry.times = Times { btime, mtime, ctime, atime: None, dtime: None };
+    entry.times = Times { btime, mtime, ctime, atime: listed.accessed, dtime: None };
     if let ListedKind::Symlink(target) = &listed.kind {
         entry.target = Some(target.clone());
     }
     entry.stream = Stream::plain(vec![Run::Data(listed.extent)], listed.extent.len);
     entry.faults.extend(listed.fault.clone());
+    entry.note.clone_from(&listed.note);
     entry
 }

@@ -48,6 +48,11 @@ impl Files {
         self.0.get(file).map(Source::bytes)
     }
 
+    /// File `file`.
+    pub fn source(&self, file: usize) -> Option<&Source> {
+        self.0.get(file)
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Source> {
         self.0.iter()
@@ -124,8 +129,19 @@ pub trait Table: Send + Sync {
     fn piece(&self, files: &Files, at: u64) -> Piece;
 
     /// Appends a packed piece, where that takes more than its bytes and codec; `None` where it does not.
-    fn decode(&self, _piece: &Piece, _packed: &[u8], _out: &mut Vec<u8>) -> Option<Result<(), &'static str>> {
+    fn decode(
+        &self,
+        _files: &Files,
+        _piece: &Piece,
+        _packed: &[u8],
+        _out: &mut Vec<u8>,
+    ) -> Option<Result<(), &'static str>> {
         None
+    }
+
+    /// False where what a piece holds is given, and not known to be what was stored: a checksum of more than it does not hold.
+    fn sound(&self, _files: &Files, _piece: &Piece) -> bool {
+        true
     }
 
     /// True where anything may be packed: going through all of it then keeps more than one core busy.
@@ -180,6 +196,7 @@ impl<T: Table> Chunks<T> {
         }
         let piece = self.piece(at);
         let wanted = piece.extent.intersect(extent);
+        self.sound(&piece);
         match piece.place {
             Place::Stored { .. } if self.sum_holds(&piece) => match self.stored(&piece, extent) {
                 Some(bytes) => Ok(Cow::Borrowed(bytes)),
@@ -189,6 +206,13 @@ impl<T: Table> Chunks<T> {
             Place::Zeros => Ok(zeros(wanted.len)),
             Place::Parent => self.of_parent(wanted, keep),
             Place::Packed { .. } | Place::Filled(_) => Ok(Cow::Owned(self.decoded(piece, extent, keep))),
+        }
+    }
+
+    /// A note of a piece that is given, and counts as unreadable.
+    fn sound(&self, piece: &Piece) {
+        if !self.table.sound(&self.files, piece) {
+            self.note(piece.extent);
         }
     }
 
@@ -208,6 +232,7 @@ impl<T: Table> Chunks<T> {
             if next.extent.start != end || !joins(next.place) {
                 break;
             }
+            self.sound(&next);
             end = next.extent.end();
         }
         let len = here.len.min(end.saturating_sub(extent.start));
@@ -302,6 +327,7 @@ impl<T: Table> Chunks<T> {
                 return out;
             }
             piece = self.piece(wanted.end());
+            self.sound(&piece);
         }
     }
 
@@ -326,7 +352,7 @@ impl<T: Table> Chunks<T> {
         let there = self.files.0.get(file).map_or(0, Source::size);
         let packed = self.files.at(file, extent.intersect(Extent::new(0, there))).unwrap_or_default();
         let before = out.len();
-        let own = self.table.decode(piece, packed, out);
+        let own = self.table.decode(&self.files, piece, packed, out);
         let done = own.unwrap_or_else(|| unpack(codec, packed, len.min(MAX_GRAIN), out)).is_ok();
         if !done || self.files.failed(file, extent) {
             out.truncate(before);

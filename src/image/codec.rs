@@ -26,6 +26,10 @@ pub enum Codec {
     Xz,
     /// LZMA with its old header of 13 bytes.
     Lzma,
+    /// Snappy without a frame.
+    Snappy,
+    /// A block of LZ4, with or without the length of what it holds before it.
+    Lz4,
 }
 
 /// Memory that an xz stream may ask for, in KiB.
@@ -52,6 +56,8 @@ pub fn unpack(codec: Codec, packed: &[u8], len: u64, out: &mut Vec<u8>) -> Resul
             let mut decoder = lzfse_rust::LzfseRingDecoder::default();
             taken(decoder.reader(packed), len, out).map_err(|_| "its LZFSE stream is damaged")
         }
+        Codec::Snappy => super::snappy::unpack(packed, index(len), out),
+        Codec::Lz4 => unlz4(packed, index(len), out),
         Codec::Lzma => lzma_rust2::LzmaReader::new_mem_limit(packed, XZ_MEMORY, None)
             .and_then(|reader| taken(reader, len.saturating_add(1), out))
             .map_err(|_| "its LZMA stream is damaged"),
@@ -141,6 +147,15 @@ fn unzstd(packed: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), &'static s
     limited.read_to_end(out).map(|_| ()).map_err(|_| "its Zstandard frame is damaged")
 }
 
+/// A length of what no LZ4 block begins with, a match of what is before the first byte, is the length of what it holds.
+fn unlz4(packed: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let sized = packed.split_first_chunk().filter(|(size, _)| index(u32::from_le_bytes(**size).into()) == len);
+    let bytes = sized.and_then(|(_, block)| super::lz4::exactly(block, len));
+    let bytes = bytes.or_else(|| super::lz4::exactly(packed, len)).ok_or("its LZ4 block is damaged")?;
+    out.extend_from_slice(&bytes);
+    Ok(())
+}
+
 /// What a decoder gives, up to `len` bytes.
 fn taken(reader: impl std::io::Read, len: u64, out: &mut Vec<u8>) -> std::io::Result<()> {
     use std::io::Read;
@@ -206,6 +221,19 @@ mod tests {
             }
             Codec::Zstd => zstd::encode_all(bytes, 3),
             Codec::Adc => Ok(bytes.chunks(128).flat_map(|run| [&[0x7f + run.len() as u8], run].concat()).collect()),
+            Codec::Snappy => {
+                // The length seven bits a byte, and one literal whose length has four bytes.
+                let (len, last) = (bytes.len() as u32, bytes.len() as u32 - 1);
+                let head = [len as u8 | 0x80, (len >> 7) as u8 | 0x80, (len >> 14) as u8, 63 << 2];
+                Ok([&head[..], &last.to_le_bytes(), bytes].concat())
+            }
+            Codec::Lz4 => {
+                let mut lengths = vec![255; (bytes.len().max(15) - 15) / 255];
+                lengths.push(((bytes.len().max(15) - 15) % 255) as u8);
+                let token = if bytes.len() < 15 { (bytes.len() as u8) << 4 } else { 0xf0 };
+                let lengths = if bytes.len() < 15 { &[][..] } else { &lengths[..] };
+                Ok([&(bytes.len() as u32).to_le_bytes()[..], &[token], lengths, bytes].concat())
+            }
             Codec::Lzfse => {
                 let mut out = Vec::new();
                 lzfse_rust::encode_bytes(bytes, &mut out).map_err(std::io::Error::other)?;
@@ -225,8 +253,10 @@ mod tests {
         }
     }
 
-    const ALL: [Codec; 8] =
+    const PADDED: [Codec; 8] =
         [Codec::Zlib, Codec::Deflate, Codec::Bzip2, Codec::Zstd, Codec::Adc, Codec::Lzfse, Codec::Xz, Codec::Lzma];
+    /// AFF4 does not pad their chunks, and nothing in them says where they end.
+    const EXACT: [Codec; 2] = [Codec::Snappy, Codec::Lz4];
 
     #[test]
     fn copies_of_adc_reach_back() {
@@ -242,9 +272,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn what_was_packed_comes_back(bytes in prop::collection::vec(0u8..4, 1..5000), pad in 0usize..600) {
-            for codec in ALL {
+            for codec in PADDED.into_iter().chain(EXACT) {
                 let mut stored = packed(codec, &bytes)?;
-                stored.resize(stored.len() + pad, 0);
+                stored.resize(stored.len() + if EXACT.contains(&codec) { 0 } else { pad }, 0);
                 let mut out = vec![9];
                 prop_assert_eq!(unpack(codec, &stored, bytes.len() as u64, &mut out), Ok(()));
                 prop_assert_eq!(&out[1..], &bytes[..]);
@@ -258,7 +288,7 @@ mod tests {
 
         #[test]
         fn any_bytes_survive(bytes in prop::collection::vec(any::<u8>(), 0..300), len in 0u64..2000) {
-            for codec in ALL {
+            for codec in PADDED.into_iter().chain(EXACT) {
                 let mut out = Vec::new();
                 let held = unpack(codec, &bytes, len, &mut out).is_ok();
                 prop_assert_eq!(out.len() as u64, if held { len } else { 0 });

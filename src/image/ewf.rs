@@ -4,9 +4,12 @@
 //! segments of a set are numbered in their headers, so any of them may be named. Every checksum is checked: those of
 //! sections and tables when the set is opened, those of chunks when they are read. A table that is damaged is replaced by
 //! its copy. Specification: Joachim Metz, "Expert Witness Compression Format" (ASR Data's, as amended by what EnCase
-//! and FTK Imager write) and "EWF version 2" (libewf's documentation). Logical evidence (L01, Lx01) is refused.
+//! and FTK Imager write) and "EWF version 2" (libewf's documentation). Logical evidence of the first (L01) is files, which are listed;
+//! that of the second (Lx01) is refused.
 
 mod first;
+mod logical;
+mod ltree;
 mod media;
 mod second;
 mod segments;
@@ -44,6 +47,8 @@ enum Ending {
 struct Gathered {
     media: Media,
     tables: Tables,
+    /// The list of the files of logical evidence, and whether its checksum holds.
+    tree: Option<(Vec<u8>, bool)>,
 }
 
 /// The disk that a set holds.
@@ -63,7 +68,8 @@ pub fn open(path: &Path) -> Taken {
     if path.is_dir() {
         return Ok(None);
     }
-    let Some(version) = version_of(path, &peek(path, None)?)? else { return Ok(None) };
+    let head = peek(path, None)?;
+    let Some(version) = version_of(path, &head)? else { return Ok(None) };
     let set = segments::Set::of(path, version)?;
     let (mut files, mut gathered) = (Vec::new(), Gathered::default());
     loop {
@@ -80,24 +86,29 @@ pub fn open(path: &Path) -> Taken {
             Ending::Next | Ending::Cut => {}
         }
     }
+    if &head == LOGICAL {
+        return logical::image(path, files, gathered).map(Some);
+    }
     Ok(Some(Box::new(assemble(path, version, files, gathered)?)))
 }
 
-/// By the signature; an error for logical evidence.
+const LOGICAL: &[u8; 8] = b"LVF\x09\x0d\x0a\xff\x00";
+
+/// By the signature; an error for logical evidence of the second format.
 fn version_of(path: &Path, head: &[u8; 8]) -> Result<Option<Version>, ImageError> {
     match head {
-        b"EVF\x09\x0d\x0a\xff\x00" => Ok(Some(Version::First)),
+        b"EVF\x09\x0d\x0a\xff\x00" | LOGICAL => Ok(Some(Version::First)),
         b"EVF2\x0d\x0a\x81\x00" => Ok(Some(Version::Second)),
-        b"LVF\x09\x0d\x0a\xff\x00" | b"LEF2\x0d\x0a\x81\x00" => {
+        b"LEF2\x0d\x0a\x81\x00" => {
             let hint = "export its files with the program that made it, and name their folder";
-            Err(unfit(path, "is logical evidence (L01): it holds single files, not a disk", hint))
+            Err(unfit(path, "is logical evidence (Lx01): it holds single files, not a disk", hint))
         }
         _ => Ok(None),
     }
 }
 
 fn assemble(path: &Path, version: Version, files: Vec<Source>, gathered: Gathered) -> Result<Chunks<Ewf>, ImageError> {
-    let Gathered { mut media, mut tables } = gathered;
+    let Gathered { mut media, mut tables, .. } = gathered;
     let hint = "its segments are damaged beyond use: make a new copy";
     let Some(size) = media.size().filter(|size| *size > 0) else {
         return Err(unfit(path, "does not say how large its disk is", hint));

@@ -100,6 +100,16 @@ pub fn peek<const N: usize>(path: &Path, from_end: Option<u64>) -> Result<[u8; N
     Ok(bytes)
 }
 
+/// Whether a name says that a raw image is in it, packed as `packed` says: `disk.dd.gz`.
+pub fn holds_raw(path: &Path, packed: &str) -> bool {
+    /// Extensions of raw images.
+    const RAW: &[&str] = &["dd", "raw", "img", "image", "bin", "iso", "001", "disk"];
+    let lower =
+        |name: Option<&std::ffi::OsStr>| name.and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let stem = path.file_stem().map(Path::new).and_then(Path::extension);
+    lower(path.extension()) == packed && RAW.contains(&lower(stem).as_str())
+}
+
 /// The error of a file that the system does not give.
 pub fn io_error(path: &Path, source: std::io::Error) -> ImageError {
     let hint = match source.kind() {

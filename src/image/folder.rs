@@ -5,6 +5,7 @@
 //! access are neither changed, where the system lets us, nor recorded: listing alone changes those of folders, so a
 //! second run would tell what the first one did, not what was there.
 
+use super::about::Stored;
 use super::{Image, ImageError, Kind, Taken};
 use crate::bytes::index;
 use crate::extent::{Extent, ExtentSet};
@@ -48,7 +49,31 @@ pub struct Listed {
     pub inode: u64,
     /// Why it could not be looked at.
     pub fault: Option<Fault>,
+    /// When it was accessed, by evidence that was acquired from elsewhere.
+    pub accessed: Option<Timestamp>,
+    /// The hashes of its content that the evidence carries.
+    pub carried: Vec<Stored>,
+    /// What else has to be said of it.
+    pub note: Option<String>,
     source: PathBuf,
+}
+
+impl Listed {
+    /// An entry of which nothing is known but its path.
+    pub fn new(path: String) -> Self {
+        Self {
+            path,
+            kind: ListedKind::Special,
+            extent: Extent::new(0, 0),
+            times: [None; 3],
+            inode: 0,
+            fault: None,
+            accessed: None,
+            carried: Vec::new(),
+            note: None,
+            source: PathBuf::new(),
+        }
+    }
 }
 
 struct Folder {
@@ -89,13 +114,9 @@ pub fn open(path: &Path) -> Taken {
 fn list(root: &Path, path: &Path, meta: std::io::Result<Metadata>, start: u64) -> Listed {
     let below = path.strip_prefix(root).unwrap_or(path);
     let mut listed = Listed {
-        path: format!("/{}", below.to_string_lossy()),
-        kind: ListedKind::Special,
         extent: Extent::new(start, 0),
-        times: [None; 3],
-        inode: 0,
-        fault: None,
         source: path.to_owned(),
+        ..Listed::new(format!("/{}", below.to_string_lossy()))
     };
     let meta = match meta {
         Ok(meta) => meta,

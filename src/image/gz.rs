@@ -9,7 +9,7 @@ use super::Taken;
 use super::about::About;
 use super::chunks::{Chunks, Files, MAX_GRAIN, Piece, Place, Table};
 use super::codec::Codec;
-use super::file::{Source, peek, unfit};
+use super::file::{Source, holds_raw, peek, unfit};
 use crate::bytes::{Fields, index, offset};
 use crate::extent::Extent;
 use miniz_oxide::inflate::TINFLStatus;
@@ -17,8 +17,6 @@ use miniz_oxide::inflate::core::{BlockBoundaryState, DecompressorOxide, decompre
 use std::path::Path;
 
 const MAGIC: &[u8] = b"\x1f\x8b\x08";
-/// Extensions of raw images.
-const RAW: &[&str] = &["dd", "raw", "img", "image", "bin", "iso", "001", "disk"];
 /// How far a match may reach back.
 const WINDOW: usize = 32 << 10;
 /// Bytes that are decoded at a time while the index is made; a power of two.
@@ -49,7 +47,7 @@ struct Gz {
 /// # Errors
 /// Where its first member is damaged from the start, or has a block that is too large to be read through an index.
 pub fn open(path: &Path) -> Taken {
-    if path.is_dir() || !is_named(path) || !peek::<3>(path, None)?.starts_with(MAGIC) {
+    if path.is_dir() || !holds_raw(path, "gz") || !peek::<3>(path, None)?.starts_with(MAGIC) {
         return Ok(None);
     }
     let source = Source::open(path)?;
@@ -59,14 +57,6 @@ pub fn open(path: &Path) -> Taken {
         return Err(unfit(path, what, "unpack it with gunzip, and index what comes out"));
     };
     Ok(Some(Box::new(Chunks::new(gz, Files::new(vec![source]), None, about))))
-}
-
-/// Whether a name says that a raw image is in it.
-fn is_named(path: &Path) -> bool {
-    let lower =
-        |name: Option<&std::ffi::OsStr>| name.and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let stem = path.file_stem().map(Path::new).and_then(Path::extension);
-    lower(path.extension()) == "gz" && RAW.contains(&lower(stem).as_str())
 }
 
 impl Gz {
@@ -191,7 +181,13 @@ impl Table for Gz {
         Piece::new(extent, Place::Packed { file: 0, extent: packed, codec: Codec::Deflate, len: extent.len })
     }
 
-    fn decode(&self, piece: &Piece, packed: &[u8], out: &mut Vec<u8>) -> Option<Result<(), &'static str>> {
+    fn decode(
+        &self,
+        _files: &Files,
+        piece: &Piece,
+        packed: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Result<(), &'static str>> {
         let row = self.borders.binary_search_by_key(&piece.extent.start, |border| border.at).ok()?;
         let border = self.borders.get(row)?;
         let mut decoder = match &border.state {

@@ -7,10 +7,12 @@ mod segments;
 
 use super::about::About;
 use super::chunks::{Chunks, Files, Piece, Place, Table};
-use super::file::Source;
+use super::file::{Source, holds_raw};
 use super::{ImageError, Taken};
 use crate::extent::Extent;
 use std::path::Path;
+
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// Segments, one behind the other.
 struct Raw {
@@ -34,12 +36,18 @@ pub fn open(path: &Path) -> Taken {
         files.push(source);
     }
     let mut about = About::default();
-    let plain_gzip = files.first().is_some_and(|file| file.bytes().starts_with(b"\x1f\x8b"));
-    if let Some(extension) = promised(path).filter(|extension| !(plain_gzip && extension.eq_ignore_ascii_case("gz"))) {
+    // Other files that are packed are no disks; what is called one, and was not taken, is damaged.
+    let packed = [("gz", &b"\x1f\x8b"[..]), ("zst", ZSTD)];
+    let plain = |extension: &&str| {
+        let begins = |magic: &[u8]| files.first().is_some_and(|file| file.bytes().starts_with(magic));
+        let of = |name: &str| extension.eq_ignore_ascii_case(name) && !holds_raw(path, name);
+        !packed.iter().any(|(name, magic)| of(name) && begins(magic))
+    };
+    if let Some(extension) = promised(path).filter(plain) {
         let what = format!("its name ends in .{extension}, but it is not like such a container");
         about.fault(format!("{what}: its bytes are taken as those of the disk"));
     }
-    if files.first().is_some_and(|file| file.bytes().starts_with(&[0x28, 0xb5, 0x2f, 0xfd])) {
+    if files.first().is_some_and(|file| file.bytes().starts_with(ZSTD)) {
         about
             .fault("is packed with Zstandard, and read as it is: unpack it with zstd -d if a disk is in it".to_owned());
     }
@@ -56,8 +64,9 @@ pub fn plain(path: &Path) -> Result<Box<dyn super::Image>, ImageError> {
 
 /// The extension of a container that `path` has: of one whose first bytes are damaged that is all that is left.
 fn promised(path: &Path) -> Option<&str> {
-    const CONTAINERS: [&str; 15] = [
-        "gz", "e01", "ex01", "s01", "l01", "lx01", "qcow", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "aff", "aff4", "dmg",
+    const CONTAINERS: [&str; 17] = [
+        "gz", "zst", "e01", "ex01", "s01", "l01", "lx01", "qcow", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "aff", "aff4",
+        "af4", "dmg",
     ];
     let extension = path.extension()?.to_str()?;
     CONTAINERS.iter().any(|known| extension.eq_ignore_ascii_case(known)).then_some(extension)

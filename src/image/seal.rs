@@ -6,7 +6,10 @@
 use super::Image;
 use super::about::Stored;
 use super::ahead::each_part;
+use super::folder::Listed;
+use crate::extent::Extent;
 use crate::hash::{Algorithm, Hasher, Hashes};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -117,7 +120,10 @@ pub fn algorithms(image: &dyn Image) -> Vec<Algorithm> {
 pub fn hashes(image: &dyn Image, algorithms: &[Algorithm]) -> Result<Hashes, super::ImageError> {
     let mut tree = algorithms.contains(&Algorithm::Blake3).then(blake3::Hasher::new);
     // The slowest first, so that nobody waits for it alone.
-    let chains = Algorithm::ALL.iter().rev().filter(|a| **a != Algorithm::Blake3 && algorithms.contains(a));
+    let chains = Algorithm::CARRIED
+        .iter()
+        .chain(Algorithm::ALL.iter().rev())
+        .filter(|a| **a != Algorithm::Blake3 && algorithms.contains(a));
     let mut chains: Vec<Hasher> = chains.map(|a| Hasher::new(&[*a])).collect();
     let mut held = 0u64;
     each_part(image, STEP, |bytes| {
@@ -147,5 +153,33 @@ pub fn contradictions(image: &dyn Image, taken: &Hashes) -> Vec<String> {
             format!("the {name} that the container carries is {}, that of its content{why} is {is}", stored.hex)
         })
     };
-    image.about().hashes.iter().filter_map(differs).collect()
+    let whole = image.about().hashes.iter().filter_map(differs);
+    whole.chain(files_against(image)).collect()
+}
+
+/// The same of the files of evidence that is files and carries their hashes.
+fn files_against(image: &dyn Image) -> Vec<String> {
+    const MOST: usize = 64;
+    let differs = |listed: &Listed| {
+        let algorithms: Vec<Algorithm> = listed.carried.iter().map(|stored| stored.algorithm).collect();
+        let (mut hasher, mut at) = (Hasher::new(&algorithms), listed.extent.start);
+        while at < listed.extent.end() {
+            let part = image.part_once(Extent::between(at, listed.extent.end())).ok()?;
+            hasher.update(&part);
+            at = at.saturating_add(part.len() as u64);
+        }
+        let taken = hasher.finish();
+        let wrong = listed.carried.iter().find(|stored| taken.get(stored.algorithm) != Some(stored.hex.as_str()))?;
+        let (name, is) = (wrong.algorithm.name().to_uppercase(), taken.get(wrong.algorithm)?);
+        Some(format!(
+            "{}: the {name} that the container carries is {}, that of its content is {is}",
+            listed.path, wrong.hex
+        ))
+    };
+    let carrying: Vec<&Listed> = image.listing().iter().filter(|listed| !listed.carried.is_empty()).collect();
+    let mut wrong: Vec<String> = carrying.into_par_iter().filter_map(differs).collect();
+    let more = wrong.len().saturating_sub(MOST);
+    wrong.truncate(MOST);
+    wrong.extend((more > 0).then(|| format!("and {more} other files")));
+    wrong
 }

@@ -3,7 +3,7 @@
 use super::{Layout, Partition, Table, Volume, VolumeKind};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
-use crate::image::{self, View};
+use crate::image::{self, Kind, View};
 
 /// Divides a disk by the first scheme that reads a table.
 pub(super) fn divide(disk: View<'_>) -> Layout {
@@ -37,8 +37,11 @@ pub(super) fn divide(disk: View<'_>) -> Layout {
     layout
 }
 
-/// The table of the first scheme that reads one.
+/// The table of the first scheme that reads one. Evidence that is files has none: what stands at its front is the first of them.
 pub(super) fn table(disk: View<'_>) -> Option<(&'static str, Table)> {
+    if disk.image().kind() == Kind::Folder {
+        return None;
+    }
     crate::registry::SCHEMES.iter().find_map(|scheme| Some((scheme.name, (scheme.read)(disk)?)))
 }
 

@@ -5,15 +5,16 @@ use super::{Ending, Gathered, Version, text};
 use crate::bytes::{Fields, index};
 use crate::image::about::Algorithm;
 use crate::image::chunks::adler32;
+use md5::Digest;
 use memchr::memmem;
 
 const HEADER: usize = 13;
 const DESCRIPTOR: usize = 76;
 
 /// The sections that are known. What is damaged is left by looking for the next of them.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 19] = [
     "header", "header2", "volume", "disk", "data", "sectors", "table", "table2", "next", "done", "hash", "digest",
-    "error2", "session", "xheader", "xhash",
+    "error2", "session", "xheader", "xhash", "ltree", "ltypes", "map",
 ];
 
 struct Section<'a> {
@@ -156,6 +157,15 @@ fn take(section: &Section<'_>, number: usize, gathered: &mut Gathered) {
             media.about.hash(Algorithm::Md5, data.get(..16).unwrap_or_default(), &place);
             media.about.hash(Algorithm::Sha1, data.get(16..36).unwrap_or_default(), &place);
         }
+        "ltree" => match list(data) {
+            Some((list, sure)) => {
+                if !sure {
+                    media.about.fault(format!("{place}: the checksum of the list of files does not hold"));
+                }
+                gathered.tree = Some((list, sure));
+            }
+            None => media.about.fault(format!("{place}: the list of files breaks off")),
+        },
         "error2" if holds(data, 516) => errors(data, &place, gathered),
         "hash" | "digest" | "error2" => {
             media.about.fault(format!("{place}: its checksum does not hold, it is not read"))
@@ -163,6 +173,17 @@ fn take(section: &Section<'_>, number: usize, gathered: &mut Gathered) {
         "of no known kind" => media.about.remark(format!("{place}: is not read")),
         _ => {}
     }
+}
+
+/// The list of files of logical evidence, and whether its MD5 and the checksum of its header hold.
+fn list(data: &[u8]) -> Option<(Vec<u8>, bool)> {
+    const HEADER: usize = 48;
+    let mut head = data.span(0, HEADER)?.to_vec();
+    let sum = head.le32(24)?;
+    let list = data.span(HEADER, index(data.le64(16)?))?;
+    head.get_mut(24..28)?.fill(0);
+    let holds = md5::Md5::digest(list).as_slice() == data.span(0, 16)? && adler32(&head) == sum;
+    Some((list.to_vec(), holds))
 }
 
 /// Ranges of sectors that could not be read when the disk was acquired.

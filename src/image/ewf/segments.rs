@@ -23,7 +23,7 @@ impl Set {
         let number = number_of(&peek(path, None)?, version);
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let candidates: &[&str] = match version {
-            Version::First => &["E", "e", "S", "s"],
+            Version::First => &["E", "e", "S", "s", "L", "l"],
             Version::Second => &["Ex", "ex", "EX"],
         };
         let prefix = candidates.iter().find(|prefix| extension_of(prefix, number).as_deref() == Some(extension));

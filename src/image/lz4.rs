@@ -1,4 +1,4 @@
-//! A block of LZ4, without a frame around it: SquashFS packs so.
+//! A block of LZ4, without a frame around it: SquashFS and AFF4 pack so.
 //!
 //! Specification: "LZ4 Block Format Description" (`lz4_Block_format.md`).
 
@@ -7,6 +7,11 @@ use crate::bytes::{Fields, index};
 /// The shortest match, and what a length of four bits says where bytes follow that are added to it.
 const MIN_MATCH: usize = 4;
 const MORE: usize = 15;
+
+/// All that a block gives, where that is exactly `len` bytes.
+pub fn exactly(stored: &[u8], len: usize) -> Option<Vec<u8>> {
+    decompress(stored, len.checked_add(1)?).filter(|out| out.len() == len)
+}
 
 /// The first `most` bytes that a block gives, all where it gives fewer; `None` where it is damaged.
 pub fn decompress(stored: &[u8], most: usize) -> Option<Vec<u8>> {
