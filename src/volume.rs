@@ -32,7 +32,7 @@ use crate::image::derived::Rebuilt;
 use crate::image::mapped::{Mapped, Mapping, Piece};
 use crate::image::{Kind, View};
 use crate::time::Timestamp;
-pub use raid::Computed;
+pub use raid::{Computed, Parity};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -124,6 +124,8 @@ pub struct Assembled {
     pub computed: Vec<Computed>,
     /// Where some of its bytes stand a second time.
     pub copies: Vec<Stretch>,
+    /// Where members keep parity, and all that it was made of.
+    pub parities: Vec<Parity<Stretch>>,
     /// What of its members belongs to it besides: copies, parity, its own structures.
     pub covers: Vec<(usize, Extent)>,
     /// Of an earlier time of another one: its id, and when that was.
@@ -239,6 +241,8 @@ pub struct Layout {
     pub covered: ExtentSet,
     /// Numbers of volumes, and where some of their bytes stand a second time, in bytes of the image.
     pub copies: Vec<(u32, Vec<Piece>)>,
+    /// Numbers of volumes, and where their members keep parity, in bytes of the image.
+    pub parities: Vec<(u32, Parity<Piece>)>,
     /// Bytes of assembled volumes that must be computed: of each its id, and lengths with the places of what they are
     /// computed of.
     pub computed: Vec<Rebuilt>,

@@ -246,6 +246,33 @@ fn mirrors_that_differ_are_told() {
 }
 
 #[test]
+fn parity_that_does_not_fit_is_told() {
+    for name in ["md-r4", "md-r5la", "md-r5ls", "md-r5ra", "md-r5rs", "md-r6", "md-r6ra", "lvm-arrays"] {
+        let file = disk(name);
+        let image = open(file.path()).expect("it opens");
+        let layout = divide(View::whole(image.as_ref()));
+        assert_eq!(disagreements(View::whole(image.as_ref()), &layout), [], "{name}");
+        let (number, _) = layout.parities.first().expect("it has parity");
+        let volume = layout.volumes.iter().find(|volume| volume.number == *number).expect("it is there");
+        // Data in the second half of the array, written to the member alone.
+        let place = volume
+            .parts
+            .as_ref()
+            .and_then(|parts| parts.mapping.place(volume.size() / 2 + 1000))
+            .expect("it stands there");
+        std::os::unix::fs::FileExt::write_all_at(file.as_file(), b"written behind its back", place).expect("it is");
+        let changed = open(file.path()).expect("it opens");
+        let found = disagreements(View::whole(changed.as_ref()), &layout);
+        let [found] = &found[..] else { panic!("{name}: {found:?}") };
+        assert_eq!((found.number, found.extents.len()), (*number, 1), "{name}");
+        let told = evidex(&["info".as_ref(), file.path().as_os_str()]).expect(0).text();
+        assert!(told.contains("512 bytes of parity do not fit the data"), "{name}: {told}");
+        // It is the parity of that stripe, on another member.
+        assert!(found.extents[0].start.abs_diff(place) > 1 << 16, "{name}: {found:?} {place}");
+    }
+}
+
+#[test]
 fn damaged_metadata_ends_in_faults() {
     let rounds = std::env::var("EVIDEX_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
     for name in ["lvm-plain", "lvm-arrays", "lvm-thin", "md-r5la", "md-r6", "md-r10o2"] {

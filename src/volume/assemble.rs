@@ -1,6 +1,6 @@
 //! What volume managers make of the volumes of a disk, told in bytes of the disk.
 
-use super::{Assembled, Computed, Layout, Parts, Stretch, Volume, VolumeKind, parts};
+use super::{Assembled, Computed, Layout, Parity, Parts, Stretch, Volume, VolumeKind, parts};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::image::View;
@@ -110,6 +110,8 @@ fn push(
     pieces.extend(computed);
     layout.computed.extend(rebuilt);
     let copies = self::pieces(volumes, &made.copies);
+    let told = |parity: &Parity<Stretch>| parity.map(|member| self::pieces(volumes, member));
+    let parities: Vec<Parity<Piece>> = made.parities.iter().map(told).collect();
     let nothing = Mapping::over(vec![Piece { start: 0, len: made.size, place: None }], None);
     let mapping = Mapping::over(pieces, Some(Arc::new(nothing)));
     let past = made.past.and_then(|(id, made)| Some((*numbers.get(&id)?, made)));
@@ -122,6 +124,7 @@ fn push(
         if !copies.is_empty() {
             layout.copies.push((number, copies));
         }
+        layout.parities.extend(parities.into_iter().map(|parity| (number, parity)));
         numbers.insert(made.id, number);
     }
 }

@@ -1,45 +1,94 @@
-//! Copies of a volume's bytes that mirrors keep: where they differ, one of them was changed by something that knew nothing of
-//! the other.
+//! What arrays keep twice: copies of a volume's bytes, and parity. Where they do not fit, a member was changed by something that knew
+//! nothing of the array.
 
+use super::raid::Parity;
 use super::{Layout, Volume};
-use crate::bytes::offset;
+use crate::bytes::{index, offset};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::image::View;
 use crate::image::mapped::Piece;
 use rayon::prelude::*;
 
-/// Bytes that are compared by one worker at a time.
+/// Bytes that are compared by one worker at a time; larger chunks of arrays are none.
 const WINDOW: u64 = 16 << 20;
 const SECTOR: usize = 512;
 /// Stretches that are told of one volume.
 const MOST: usize = 1024;
 
-/// A volume whose copies differ.
+/// A volume whose members differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disagreement {
     /// Number of the volume.
     pub number: u32,
-    /// Where the first difference stands, in the copy that is not read, and how much differs.
+    /// Where the first difference stands, in the copy that is not read or in the parity, and how much differs.
     pub sign: Fault,
-    /// What of the other copy differs, in bytes of the image.
+    /// What of the other copy differs, or which parity, in bytes of the image.
     pub extents: Vec<Extent>,
 }
 
-/// Compares all copies of a disk's volumes with what is read of them: reads both.
+/// Compares all copies of a disk's volumes with what is read of them, and parity with what it was made of: reads all of that.
 pub fn disagreements(disk: View<'_>, layout: &Layout) -> Vec<Disagreement> {
-    let of = |(number, copies): &(u32, Vec<Piece>)| {
-        let volume = layout.volumes.iter().find(|volume| volume.number == *number)?;
+    let volume = |number: u32| layout.volumes.iter().find(|volume| volume.number == number);
+    let mirrored = |(number, copies): &(u32, Vec<Piece>)| {
+        let volume = volume(*number)?;
         let windows: Vec<Piece> = copies.iter().flat_map(|piece| windows(*piece)).collect();
-        let unlike: Vec<Vec<Extent>> = windows.par_iter().map(|piece| compare(disk, volume, *piece)).collect();
-        let unlike = ExtentSet::new(unlike.into_iter().flatten().collect());
-        let first = unlike.as_slice().first()?;
-        let what = format!("{} bytes of a copy differ from the one that is read of {}", unlike.total(), volume.name);
-        let sign = Fault::new(first.start, &volume.type_name, what);
-        let extents = unlike.as_slice().iter().take(MOST).copied().collect();
-        Some(Disagreement { number: *number, sign, extents })
+        let unlike = windows.par_iter().map(|piece| compare(disk, volume, *piece)).collect();
+        tell(volume, unlike, &|bytes| {
+            format!("{bytes} bytes of a copy differ from the one that is read of {}", volume.name)
+        })
     };
-    layout.copies.iter().filter_map(of).collect()
+    let checked = |(number, parity): &(u32, Parity<Piece>)| {
+        let volume = volume(*number).filter(|_| parity.chunk <= WINDOW)?;
+        let stripes: Vec<u64> = (0..parity.len.checked_div(parity.chunk)?).collect();
+        let unlike =
+            stripes.par_iter().map(|stripe| stripe_unlike(disk, parity, *stripe).unwrap_or_default()).collect();
+        tell(volume, unlike, &|bytes| format!("{bytes} bytes of parity do not fit the data of {}", volume.name))
+    };
+    layout.copies.iter().filter_map(mirrored).chain(layout.parities.iter().filter_map(checked)).collect()
+}
+
+fn tell(volume: &Volume, unlike: Vec<Vec<Extent>>, what: &dyn Fn(u64) -> String) -> Option<Disagreement> {
+    let unlike = ExtentSet::new(unlike.into_iter().flatten().collect());
+    let first = unlike.as_slice().first()?;
+    let sign = Fault::new(first.start, &volume.type_name, what(unlike.total()));
+    let extents = unlike.as_slice().iter().take(MOST).copied().collect();
+    Some(Disagreement { number: volume.number, sign, extents })
+}
+
+/// The sectors of parity in a stripe that are not what the data gives.
+fn stripe_unlike(disk: View<'_>, parity: &Parity<Piece>, stripe: u64) -> Option<Vec<Extent>> {
+    let extent = Extent::new(stripe.checked_mul(parity.chunk)?, parity.chunk);
+    let (first, second) = parity.at(extent.start)?;
+    let mut sum = vec![0; index(extent.len)];
+    for (_, member) in parity.members.iter().enumerate().filter(|(number, _)| Some(*number) != second) {
+        for piece in within(member, extent) {
+            let bytes = disk.read(piece.place?, piece.len).ok()?;
+            let from = index(piece.start.checked_sub(extent.start)?);
+            sum.get_mut(from..)?.iter_mut().zip(bytes.iter()).for_each(|(sum, byte)| *sum ^= byte);
+        }
+    }
+    if crate::bytes::all_zero(&sum) {
+        return None;
+    }
+    let sectors = sum.chunks(SECTOR).enumerate().filter(|(_, sector)| !crate::bytes::all_zero(sector));
+    let at = |(number, sector): (usize, &[u8])| {
+        let at = extent.start.saturating_add(offset(number).saturating_mul(SECTOR as u64));
+        let piece = within(parity.members.get(first)?, Extent::new(at, sector.len() as u64)).next()?;
+        Some(Extent::new(piece.place?, piece.len))
+    };
+    Some(sectors.filter_map(at).collect())
+}
+
+/// What of pieces in order lies in `extent`.
+fn within(pieces: &[Piece], extent: Extent) -> impl Iterator<Item = Piece> + '_ {
+    let first = pieces.partition_point(|piece| piece.start.saturating_add(piece.len) <= extent.start);
+    let rest = pieces.get(first..).unwrap_or_default().iter().take_while(move |piece| piece.start < extent.end());
+    rest.map(move |piece| {
+        let common = Extent::new(piece.start, piece.len).intersect(extent);
+        let place = piece.place.map(|place| place.saturating_add(common.start.saturating_sub(piece.start)));
+        Piece { start: common.start, len: common.len, place }
+    })
 }
 
 fn windows(piece: Piece) -> impl Iterator<Item = Piece> {

@@ -187,7 +187,7 @@ fn assemble(members: &[Member]) -> Option<Assembled> {
                 fault(best.at, format!("{} bytes lie on members that are not here, and read as zeros", spread.lost));
             }
             (made.size, made.stretches) = (size, Some(spread.stretches));
-            (made.computed, made.copies) = (spread.computed, spread.copies);
+            (made.computed, made.copies, made.parities) = (spread.computed, spread.copies, spread.parities);
         }
         Err(what) => fault(best.at, format!("it is not read: {what}")),
     }

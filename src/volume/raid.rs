@@ -46,6 +46,34 @@ pub struct Computed {
     pub of: Vec<(usize, u64)>,
 }
 
+/// Members that are all here, of an array with parity: at each offset their bytes together give zeros.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parity<P> {
+    /// What each member gives, in order.
+    pub members: Vec<Vec<P>>,
+    /// Bytes of each.
+    pub len: u64,
+    /// Bytes of a chunk.
+    pub chunk: u64,
+    blocks: usize,
+    layout: u64,
+}
+
+impl<P> Parity<P> {
+    /// Of the stripe at byte `at` of the members: which has the parity, and which takes no part, since it has the second one.
+    pub fn at(&self, at: u64) -> Option<(usize, Option<usize>)> {
+        let disks = self.members.len();
+        let (data, number) = (disks.checked_sub(self.blocks)?, at.checked_div(self.chunk)?);
+        Row { disks, data, blocks: self.blocks, layout: self.layout, number }.parity()
+    }
+
+    /// The same, with its members told in another way.
+    pub fn map<Q>(&self, each: impl FnMut(&Vec<P>) -> Vec<Q>) -> Parity<Q> {
+        let members = self.members.iter().map(each).collect();
+        Parity { members, len: self.len, chunk: self.chunk, blocks: self.blocks, layout: self.layout }
+    }
+}
+
 /// Where the bytes of an array stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spread {
@@ -53,6 +81,8 @@ pub(super) struct Spread {
     pub computed: Vec<Computed>,
     /// Where mirrors have the same bytes once more.
     pub copies: Vec<Stretch>,
+    /// Where parity is kept, and all that it was made of.
+    pub parities: Vec<Parity<Stretch>>,
     /// Bytes that are lost with the members that are missing.
     pub lost: u64,
 }
@@ -162,6 +192,11 @@ impl Array {
             if !self.put(spread, start, member, extent) {
                 self.compute(spread, start, member, extent, &place);
             }
+        }
+        if let Some(members) = self.members.iter().cloned().collect() {
+            let len = chunks.div_ceil(data as u64).saturating_mul(self.chunk);
+            let len = len.min(self.each.iter().min().copied().unwrap_or(0));
+            spread.parities.push(Parity { members, len, chunk: self.chunk, blocks, layout });
         }
         Ok(())
     }

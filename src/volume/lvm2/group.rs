@@ -123,6 +123,7 @@ impl Group<'_> {
                 assembled.covers = self.copies(name, DEPTH);
                 assembled.stretches = Some(spread.stretches);
                 (assembled.computed, assembled.copies) = (spread.computed, spread.copies);
+                assembled.parities = spread.parities;
             }
             Err(what) => {
                 assembled.faults.push(Fault::new(0, "lvm2", format!("volume {group}/{name} is not read: {what}")))
@@ -150,6 +151,7 @@ impl Group<'_> {
             whole.copies.extend(spread.copies.into_iter().map(moved));
             let moved = |piece: Computed| Computed { start: piece.start.saturating_add(start), ..piece };
             whole.computed.extend(spread.computed.into_iter().map(moved));
+            whole.parities.extend(spread.parities);
             whole.lost = whole.lost.saturating_add(spread.lost);
         }
         Ok(whole)
