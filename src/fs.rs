@@ -4,6 +4,7 @@
 //! [`crate::registry::FILE_SYSTEMS`].
 
 pub mod apfs;
+mod bits;
 pub mod btrfs;
 mod cluster;
 mod decmpfs;
@@ -20,6 +21,8 @@ mod orphan;
 mod posix;
 mod scatter;
 pub mod squashfs;
+mod trees;
+pub mod udf;
 mod verdict;
 pub mod xfs;
 

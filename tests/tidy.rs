@@ -35,9 +35,11 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("extract", "html", "markup in mail and in office documents"),
     ("extract", "strings", "what is left where a format gives up"),
     ("extract", "zip", "the container of office documents"),
+    ("fs", "bits", "bitmaps of free blocks"),
     ("fs", "cluster", "chains and free clusters of FAT and exFAT"),
     ("fs", "decmpfs", "the compression of HFS+ and APFS"),
     ("fs", "disk", "a volume under what its journal would write back"),
+    ("fs", "iso9660", "the other tree of a disc with UDF"),
     ("fs", "orphan", "the order of directories that nothing names"),
     ("volume", "assemble", "where bytes of a volume stand on the disk"),
     ("volume", "crypt", "ciphers of LUKS and BitLocker"),
@@ -46,6 +48,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("volume", "vault", "what all kinds of encryption tell"),
     ("volume", "stretches", "bytes of what is being put together"),
     ("fs", "posix", "modes, names and attributes of ext, XFS and btrfs"),
+    ("fs", "trees", "several trees over the same content: ISO 9660, UDF, their sessions"),
     ("fs", "scatter", "where the deleted files of FAT and exFAT lay"),
 ];
 
