@@ -18,11 +18,13 @@ pub mod iso9660;
 pub mod known;
 pub mod ntfs;
 mod orphan;
+mod pieces;
 mod posix;
 mod scatter;
 pub mod squashfs;
 mod trees;
 pub mod udf;
+pub mod ufs;
 mod verdict;
 pub mod xfs;
 

@@ -41,6 +41,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("fs", "disk", "a volume under what its journal would write back"),
     ("fs", "iso9660", "the other tree of a disc with UDF"),
     ("fs", "orphan", "the order of directories that nothing names"),
+    ("fs", "pieces", "runs that are joined, and how much of them is free"),
     ("volume", "assemble", "where bytes of a volume stand on the disk"),
     ("volume", "crypt", "ciphers of LUKS and BitLocker"),
     ("volume", "parts", "the table of a disk, and of a volume that is put together"),

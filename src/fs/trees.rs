@@ -1,7 +1,7 @@
 //! Several trees of names over the same content, as optical discs have them (ISO 9660, Joliet, UDF, sessions): one listing of
 //! them, and each difference told, since a file that only one tree has is hidden from whoever sees another.
 
-use super::{Anomaly, Entry, EntryKind, Recovered};
+use super::{Anomaly, Entry, EntryKind, Recovered, pieces};
 use crate::content::Run;
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
@@ -51,7 +51,7 @@ pub(super) fn place(entry: &Entry) -> Option<Place> {
 
 /// The extents of an entry.
 pub(super) fn extents(entry: &Entry) -> impl Iterator<Item = Extent> + '_ {
-    entry.stream.runs.iter().filter_map(|run| if let Run::Data(extent) = run { Some(*extent) } else { None })
+    pieces::extents(&entry.stream.runs)
 }
 
 fn is_empty_file(entry: &Entry) -> bool {

@@ -43,23 +43,20 @@ struct Udf<'img> {
     facts: Facts,
 }
 
-/// Claims volumes with a descriptor of UDF and an anchor.
+/// Claims volumes with a descriptor of UDF, with an anchor, or both.
 pub fn probe(view: View<'_>) -> Option<Claim> {
-    let recognised = volume::recognised(view);
+    let named = volume::recognised(view).map(|(at, _)| view.absolute(at));
     // Without the descriptors an anchor vouches for a volume of which the start is gone.
-    let anchor = if recognised.is_some() {
-        volume::has_anchor(view, &iso9660::starts(view))
-    } else {
-        volume::has_anchor(view, &[])
+    let starts = named.map(|_| iso9660::starts(view)).unwrap_or_default();
+    let anchor = volume::has_anchor(view, &starts).map(|at| view.absolute(at));
+    let (surety, reason) = match (named, anchor) {
+        (Some(at), Some(anchor)) => (95, format!("a descriptor of UDF at byte {at}, an anchor at byte {anchor}")),
+        (None, Some(anchor)) => (70, format!("an anchor of UDF at byte {anchor}")),
+        // Told, whatever else is read of the disc.
+        (Some(at), None) => (40, format!("a descriptor of UDF at byte {at}, but no sound anchor")),
+        (None, None) => return None,
     };
-    let anchor = view.absolute(anchor?);
-    Some(match recognised {
-        Some((at, _)) => {
-            let reason = format!("a descriptor of UDF at byte {}, an anchor at byte {anchor}", view.absolute(at));
-            Claim { surety: 95, reason }
-        }
-        None => Claim { surety: 70, reason: format!("an anchor of UDF at byte {anchor}") },
-    })
+    Some(Claim { surety, reason })
 }
 
 /// Opens it.

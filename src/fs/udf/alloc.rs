@@ -7,6 +7,7 @@ use super::tag::{self, Address, State, Stretch, Tag};
 use crate::bytes::{Fields, index};
 use crate::content::Run;
 use crate::extent::Extent;
+use crate::fs::pieces;
 use crate::fuel::Fuel;
 use std::borrow::Cow;
 
@@ -22,18 +23,11 @@ pub(super) struct Mapping {
 impl Mapping {
     /// Where the content lies.
     pub(super) fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
-        self.runs.iter().filter_map(|run| if let Run::Data(extent) = run { Some(*extent) } else { None })
+        pieces::extents(&self.runs)
     }
 
     fn push(&mut self, run: Run) {
-        match (self.runs.last_mut(), run) {
-            (_, run) if run.is_empty() => {}
-            (Some(Run::Data(last)), Run::Data(next)) if last.end() == next.start => {
-                last.len = last.len.saturating_add(next.len);
-            }
-            (Some(Run::Hole(last)), Run::Hole(next)) => *last = last.saturating_add(next),
-            _ => self.runs.push(run),
-        }
+        pieces::push(&mut self.runs, run);
     }
 }
 

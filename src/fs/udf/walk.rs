@@ -7,10 +7,9 @@ use super::icb::FileEntry;
 use super::layout::Layout;
 use super::tag::{self, Address, Tag};
 use crate::bytes::Fields;
-use crate::content::Run;
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
-use crate::fs::{Batch, Entry, EntryKind, Origin, Recovered};
+use crate::fs::{Batch, Entry, EntryKind, Origin, Recovered, pieces};
 use crate::fuel::Fuel;
 use rayon::prelude::*;
 use std::collections::{HashSet, VecDeque};
@@ -241,7 +240,7 @@ impl<'a, 'img> Walk<'a, 'img> {
         let mapping = self.reader.fill(&mut entry, file);
         entry.linked = false;
         let runs = if entry.kind == EntryKind::Directory { &mapping.runs } else { &entry.stream.runs };
-        let verdict = verdict(runs, file.size, free);
+        let verdict = pieces::verdict(runs, file.size, free);
         let is_given_back = free.touches(Extent::new(file.at, 1));
         entry.recovered = Some(match (&entry.kind, verdict) {
             (EntryKind::File | EntryKind::Symlink | EntryKind::Stream, _) if file.size == 0 => Recovered::NameOnly,
@@ -267,7 +266,7 @@ impl<'a, 'img> Walk<'a, 'img> {
         for mut stream in streams {
             stream.allocated = false;
             stream.linked = false;
-            stream.recovered = Some(self::verdict(&stream.stream.runs, stream.stream.size, free));
+            stream.recovered = Some(pieces::verdict(&stream.stream.runs, stream.stream.size, free));
             out.push(stream);
         }
     }
@@ -295,24 +294,5 @@ impl<'a, 'img> Walk<'a, 'img> {
             }
         }
         found
-    }
-}
-
-/// How much of `size` bytes is still free.
-fn verdict(runs: &[Run], size: u64, free: &ExtentSet) -> Recovered {
-    let (mut left, mut held, mut kept) = (size, 0u64, 0u64);
-    for run in runs {
-        let len = run.len().min(left);
-        left = left.saturating_sub(len);
-        if let Run::Data(extent) = run {
-            held = held.saturating_add(len);
-            kept = kept.saturating_add(free.within(Extent::new(extent.start, len)).total());
-        }
-    }
-    match kept {
-        _ if left > 0 => Recovered::Partial,
-        kept if kept == held => Recovered::Intact,
-        0 => Recovered::Overwritten,
-        _ => Recovered::Partial,
     }
 }
