@@ -25,6 +25,7 @@ const IMAGES: &[&str] = &[
     "dissect/dissect-ntfs.bin",
     "dissect/dissect-xfs.bin",
     "dissect/gzip.sqfs",
+    "dfvfs/ufs1.raw",
     "dfvfs/xfs.raw",
     "fs-ident/xfs-v5.img",
     "dfvfs/iso9660.raw",

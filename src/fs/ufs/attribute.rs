@@ -9,22 +9,21 @@ use crate::fs::posix;
 /// Attributes of one inode.
 const MAX_ATTRIBUTES: usize = 1024;
 
-/// The attributes in `area`: name and value.
-///
-/// # Errors
-/// Those before the one that is damaged.
-pub(super) fn list(sb: &Superblock, area: &[u8]) -> Result<Vec<(String, String)>, Vec<(String, String)>> {
+/// The attributes in `area`, name and value; and whether that is all of them, or the next is damaged.
+pub(super) fn list(sb: &Superblock, area: &[u8]) -> (Vec<(String, String)>, bool) {
     let (mut found, mut at) = (Vec::new(), 0usize);
     while let Some(raw) = area.get(at..).filter(|raw| raw.len() >= 8) {
         // The rest of the area is zeros.
         if sb.order.n32(raw, 0) == Some(0) {
             break;
         }
-        let Some((len, attribute)) = one(sb, raw).filter(|_| found.len() < MAX_ATTRIBUTES) else { return Err(found) };
+        let Some((len, attribute)) = one(sb, raw).filter(|_| found.len() < MAX_ATTRIBUTES) else {
+            return (found, false);
+        };
         found.push(attribute);
         at = at.saturating_add(len);
     }
-    Ok(found)
+    (found, true)
 }
 
 /// The length of the attribute at the start of `raw`, its name and its value.

@@ -132,7 +132,7 @@ impl Superblock {
             is_clean: raw.byte(209)? != 0,
             soft_updates: flags & 2 != 0,
             journal: flags & 8 != 0 && flags & 2 != 0,
-            snapshots: (0..20).map_while(|row| n(row * 4 + 1116)).take_while(|n| *n != 0).collect(),
+            snapshots: (1116..1196).step_by(4).map_while(n).take_while(|n| *n != 0).collect(),
         };
         sb.is_possible().then_some(sb)
     }

@@ -145,6 +145,11 @@ impl Volume {
         let fields =
             [(24, turn), (28, mask), (36, 1024), (44, 2), (48, 4096), (52, 512), (160, 2048), (184, 64), (188, 512)];
         fields.iter().for_each(|(at, n)| sb.put(*at, 4, *n));
+        // What other readers want besides: fragments and inodes of a block, pointers in one, its own size and shifts.
+        let (pointers, inodes) = if self.kind.two { (512, 16) } else { (1024, 32) };
+        let more = [(56, 8), (80, 12), (84, 9), (96, 3), (104, 1376), (116, pointers), (120, inodes)];
+        more.iter().for_each(|(at, n)| sb.put(*at, 4, *n));
+        sb.put(1000, 8, if self.kind.two { 65_536 } else { 8192 });
         sb.put(144, 4, 0x1234_5678);
         sb.bytes[209] = 1;
         sb.bytes[680..685].copy_from_slice(b"LABEL");

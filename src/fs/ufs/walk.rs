@@ -238,19 +238,15 @@ impl<'a, 'img> Walk<'a, 'img> {
         }
         let mapper = Mapper { view: self.fs.view, sb: &self.fs.sb, free };
         let done = mapper.attributes(inode).and_then(|places| {
+            // Of a deleted file they are another's now, unless they are free.
+            if free.is_some_and(|free| places.iter().any(|place| free.within(*place).total() < place.len)) {
+                return Ok(());
+            }
             let read = |place: &Extent| self.fs.view.read(place.start, place.len).ok();
             let area: Vec<u8> = places.iter().filter_map(read).flat_map(|part| part.into_owned()).collect();
-            match attribute::list(&self.fs.sb, &area) {
-                Ok(found) => {
-                    entry.attributes.extend(found);
-                    Ok(())
-                }
-                // Of a deleted file they are another's now.
-                Err(found) => {
-                    entry.attributes.extend(found.into_iter().filter(|_| free.is_none()));
-                    Err("its extended attributes are damaged".to_owned())
-                }
-            }
+            let (found, is_whole) = attribute::list(&self.fs.sb, &area);
+            entry.attributes.extend(found);
+            if is_whole { Ok(()) } else { Err("its extended attributes are damaged".to_owned()) }
         });
         if free.is_none() {
             entry.faults.extend(done.err().map(|what| self.fs.fault(inode.at, what)));
