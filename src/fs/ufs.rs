@@ -27,7 +27,7 @@ const NAME: &str = "ufs";
 struct Ufs<'img> {
     view: View<'img>,
     sb: Superblock,
-    groups: Groups<'img>,
+    groups: Groups,
     facts: Facts,
 }
 
@@ -49,7 +49,7 @@ pub fn open(view: View<'_>) -> Opened<'_> {
     Ok(Box::new(Ufs { view, sb, groups, facts }))
 }
 
-fn facts(view: View<'_>, sb: &Superblock, groups: &Groups<'_>) -> Facts {
+fn facts(view: View<'_>, sb: &Superblock, groups: &Groups) -> Facts {
     let fault = |at: u64, what: String| Fault::new(view.absolute(at), NAME, what);
     let mut faults: Vec<Fault> = groups.wrong.iter().map(|(at, what)| fault(*at, what.clone())).collect();
     if sb.is_copy {

@@ -20,6 +20,8 @@ const ORPHANS: &str = "/$OrphanFiles";
 const MAX_DEPTH: usize = 1024;
 /// Entries that are made together.
 const BATCH: usize = 1024;
+/// Bytes of free space that are looked at together.
+const PIECE: usize = 16 << 20;
 /// Entries without a name that are looked for.
 const MAX_ORPHANS: usize = 1 << 20;
 
@@ -271,28 +273,32 @@ impl<'a, 'img> Walk<'a, 'img> {
         }
     }
 
-    /// Blocks of free space in which a sound entry stands.
+    /// Blocks of free space in which a sound entry stands, in order; looked at side by side.
     fn unnamed(&self, free: &ExtentSet) -> Vec<Address> {
+        let block = self.reader.layout.block;
+        let cut = |extent: &Extent| {
+            let (first, end) = (extent.start.checked_next_multiple_of(block).unwrap_or(u64::MAX), extent.end());
+            let pieces = (first..end).step_by(PIECE);
+            pieces.map(|start| Extent::between(start, end.min(start.saturating_add(PIECE as u64)))).collect::<Vec<_>>()
+        };
+        let pieces: Vec<Extent> = free.as_slice().iter().flat_map(cut).collect();
+        let mut found: Vec<Address> = pieces.into_par_iter().flat_map_iter(|piece| self.unnamed_in(piece)).collect();
+        found.truncate(MAX_ORPHANS);
+        found
+    }
+
+    fn unnamed_in(&self, piece: Extent) -> Vec<Address> {
         let layout = self.reader.layout;
         let parts = u16::try_from(layout.maps.len()).unwrap_or(u16::MAX);
-        let mut found = Vec::new();
-        for extent in free.as_slice() {
-            let first = extent.start.checked_next_multiple_of(layout.block).unwrap_or(u64::MAX);
-            let mut at = first;
-            while at < extent.end() && found.len() < MAX_ORPHANS {
-                let head = layout.view.read_up_to(at, 16);
-                if matches!(head.le16(0), Some(tag::FILE_ENTRY | tag::EXTENDED_ENTRY)) {
-                    let raw = layout.view.read_up_to(at, layout.block);
-                    let tag = Tag::read(&raw).filter(|tag| tag.is(&[tag::FILE_ENTRY, tag::EXTENDED_ENTRY]));
-                    let own = tag.and_then(|tag| {
-                        let mut places = (0..parts).map(|part| Address { part, block: tag.location });
-                        places.find(|address| layout.at(*address) == Some(at))
-                    });
-                    found.extend(own);
-                }
-                at = at.saturating_add(layout.block);
-            }
-        }
-        found
+        let step = usize::try_from(layout.block).unwrap_or(usize::MAX);
+        let entry = |at: u64| {
+            let head = layout.view.read_up_to(at, 2).le16(0)?;
+            matches!(head, tag::FILE_ENTRY | tag::EXTENDED_ENTRY).then_some(())?;
+            let tag = Tag::read(&layout.view.read_up_to(at, layout.block))?;
+            tag.is(&[tag::FILE_ENTRY, tag::EXTENDED_ENTRY]).then_some(())?;
+            let mut places = (0..parts).map(|part| Address { part, block: tag.location });
+            places.find(|address| layout.at(*address) == Some(at))
+        };
+        (piece.start..piece.end()).step_by(step.max(1)).filter_map(entry).collect()
     }
 }

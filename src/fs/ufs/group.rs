@@ -3,27 +3,32 @@
 //! FreeBSD `sys/ufs/ffs/fs.h`, `struct cg`, and `struct ocg` of 4.2BSD.
 
 use super::superblock::Superblock;
-use crate::bytes::{Fields, index};
+use crate::bytes::{Fields, index, offset};
 use crate::extent::{Extent, ExtentSet};
 use crate::fs::bits;
 use crate::image::View;
-use std::borrow::Cow;
+use rayon::prelude::*;
 
 const MAGIC: u32 = 0x0009_0255;
 /// Remarks that are kept.
 const MAX_WRONG: usize = 1000;
 
-/// One group's map of inodes.
-struct Group<'img> {
-    raw: Cow<'img, [u8]>,
-    /// Where the map begins, and how many inodes were ever written.
-    inodes: usize,
+/// One group's map of inodes, and how many of them were ever written.
+struct Group {
+    inodes: Vec<u8>,
     written: u32,
 }
 
+/// What is read of a group.
+struct Read {
+    group: Group,
+    free: Vec<Extent>,
+    contradiction: Option<String>,
+}
+
 /// All groups.
-pub(super) struct Groups<'img> {
-    groups: Vec<Option<Group<'img>>>,
+pub(super) struct Groups {
+    groups: Vec<Option<Group>>,
     /// Fragments that belong to nothing, in bytes of the volume.
     pub(super) free: ExtentSet,
     /// Byte of the volume and remark.
@@ -31,22 +36,27 @@ pub(super) struct Groups<'img> {
     pub(super) contradictions: Vec<(u64, String)>,
 }
 
-impl<'img> Groups<'img> {
-    pub(super) fn read(view: View<'img>, sb: &Superblock) -> Self {
+impl Groups {
+    /// Reads all of them, side by side.
+    pub(super) fn read(view: View<'_>, sb: &Superblock) -> Self {
         let mut out = Self { groups: Vec::new(), free: ExtentSet::default(), wrong: vec![], contradictions: vec![] };
         let mut free = Vec::new();
         // A group has at least its own blocks in the volume.
         let count = u64::from(sb.groups).min(view.size().checked_div(sb.block).unwrap_or(0));
-        for group in 0..u32::try_from(count).unwrap_or(u32::MAX) {
-            let read = one(view, sb, group, &mut free);
+        let numbers = 0..u32::try_from(count).unwrap_or(u32::MAX);
+        let read: Vec<(u32, Result<Read, String>)> =
+            numbers.into_par_iter().map(|number| (number, one(view, sb, number))).collect();
+        for (number, read) in read {
+            let at = sb.group_at(number);
             match read {
-                Ok((held, contradiction)) => {
-                    out.groups.push(Some(held));
-                    out.contradictions.extend(contradiction.map(|what| (sb.group_at(group), what)));
+                Ok(read) => {
+                    out.groups.push(Some(read.group));
+                    out.contradictions.extend(read.contradiction.map(|what| (at, what)));
+                    free.extend(read.free);
                 }
                 Err(what) => {
                     out.groups.push(None);
-                    out.wrong.push((sb.group_at(group), format!("group {group}: {what}")));
+                    out.wrong.push((at, format!("group {number}: {what}")));
                 }
             }
         }
@@ -65,30 +75,29 @@ impl<'img> Groups<'img> {
     pub(super) fn is_used(&self, sb: &Superblock, number: u32) -> Option<bool> {
         let (group, row) = (number.checked_div(sb.inodes_per_group)?, number.checked_rem(sb.inodes_per_group)?);
         let group = self.groups.get(index(group.into()))?.as_ref()?;
-        let byte = group.raw.byte(group.inodes.checked_add(index(u64::from(row >> 3)))?)?;
+        let byte = group.inodes.byte(index(u64::from(row >> 3)))?;
         Some(byte >> (row & 7) & 1 != 0)
     }
 
-    /// The inodes that were ever written, in order.
-    pub(super) fn written<'a>(&'a self, sb: &'a Superblock) -> impl Iterator<Item = u32> + 'a {
-        let rows = (0u32..).zip(&self.groups).flat_map(move |(number, group)| {
+    /// What `look` makes of the inodes that were ever written, in order; groups are looked at side by side.
+    pub(super) fn among<T: Send>(&self, sb: &Superblock, look: impl Fn(u32) -> Option<T> + Sync) -> Vec<T> {
+        let found = self.groups.par_iter().zip(0u32..sb.groups).flat_map_iter(|(group, number)| {
             let first = number.saturating_mul(sb.inodes_per_group);
             // Of a group that cannot be read all may have been.
             let count = group.as_ref().map_or(sb.inodes_per_group, |group| group.written);
-            (0..count).map(move |row| first.saturating_add(row))
+            // The first two inodes are never given to a file.
+            let numbers = (0..count).map(move |row| first.saturating_add(row)).filter(|number| *number >= 2);
+            numbers.filter_map(&look)
         });
-        // The first two were never given to a file.
-        rows.filter(|number| *number >= 2)
+        found.collect()
     }
 }
 
-/// One group, its free fragments, and where it contradicts itself.
-fn one<'img>(
-    view: View<'img>,
-    sb: &Superblock,
-    number: u32,
-    free: &mut Vec<Extent>,
-) -> Result<(Group<'img>, Option<String>), String> {
+/// One group.
+///
+/// # Errors
+/// Why it cannot be read.
+fn one(view: View<'_>, sb: &Superblock, number: u32) -> Result<Read, String> {
     let damaged = || "its own block is damaged".to_owned();
     let raw = view.read(sb.group_at(number), sb.block).map_err(|_| "it ends behind the volume".to_owned())?;
     let n = |at: usize| sb.order.n32(&raw, at).unwrap_or(0);
@@ -99,13 +108,13 @@ fn one<'img>(
         _ => return Err(damaged()),
     };
     let count = u64::from(n(20));
-    let bitmap = raw.get(fragments..).filter(|bits| count.div_ceil(8) <= bits.len() as u64).ok_or_else(damaged)?;
-    let map = raw.get(inodes..).is_some_and(|map| u64::from(sb.inodes_per_group).div_ceil(8) <= map.len() as u64);
-    if n(12) != number || count > sb.per_group || !map {
+    let bitmap = raw.get(fragments..).filter(|bits| count.div_ceil(8) <= offset(bits.len())).ok_or_else(damaged)?;
+    let inodes = raw.span(inodes, index(u64::from(sb.inodes_per_group.div_ceil(8)))).ok_or_else(damaged)?.to_vec();
+    if n(12) != number || count > sb.per_group {
         return Err(damaged());
     }
-    let start = sb.start(number);
-    let mut total = 0u64;
+    let (start, mut total) = (sb.start(number), 0u64);
+    let mut free = Vec::new();
     for (first, len) in bits::stretches(bitmap, count) {
         total = total.saturating_add(len);
         let at = start.saturating_add(first).saturating_mul(sb.fragment);
@@ -116,7 +125,7 @@ fn one<'img>(
     let told = blocks.saturating_add(n(36).into());
     let differs = sb.is_clean && told != total;
     let contradiction = differs.then(|| format!("group {number}: {total} fragments are free, its count says {told}"));
-    // UFS2 writes inodes as they are needed.
-    let written = if sb.is_ufs2 { n(120).min(sb.inodes_per_group) } else { sb.inodes_per_group };
-    Ok((Group { raw, inodes, written }, contradiction))
+    // UFS2 writes inodes as they are needed; who writes them all may leave the field alone.
+    let written = if sb.is_ufs2 && n(120) > 0 { n(120).min(sb.inodes_per_group) } else { sb.inodes_per_group };
+    Ok(Read { group: Group { inodes, written }, free, contradiction })
 }

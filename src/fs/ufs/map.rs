@@ -10,19 +10,13 @@ use crate::fs::pieces;
 use crate::fuel::Fuel;
 use crate::image::View;
 
-/// Pointers of a snapshot: a block that is still as it was, and one of the snapshot itself.
-const SAME: u64 = 1;
-const OWN: u64 = 2;
-
 /// Where it lies.
 #[derive(Debug, Default)]
 pub(super) struct Mapping {
     pub(super) runs: Vec<Run>,
     pub(super) wrong: Option<String>,
-    /// Of a snapshot: bytes that the volume has as they were.
+    /// Of a snapshot: bytes that did not change since, which are those of the volume.
     pub(super) unchanged: u64,
-    /// Blocks of pointers.
-    pub(super) lists: Vec<Extent>,
 }
 
 impl Mapping {
@@ -47,10 +41,37 @@ pub(super) struct Mapper<'a, 'img> {
 /// What a walk over an inode's pointers carries.
 struct Walk<'m> {
     mapping: &'m mut Mapping,
-    /// Bytes that are still to come, with the rest of the last fragment.
-    left: u64,
+    /// Where in the content it is, and where that ends, with the rest of the last fragment.
+    at: u64,
+    end: u64,
     is_snapshot: bool,
     fuel: &'m mut Fuel,
+}
+
+impl Walk<'_> {
+    /// Bytes of the next block, or of all that a block of pointers reaches.
+    fn next(&self, reach: u64) -> u64 {
+        self.end.saturating_sub(self.at).min(reach)
+    }
+
+    /// Takes a stretch of the content that no block is named for; false where one is.
+    fn unnamed(&mut self, sb: &Superblock, pointer: u64, len: u64) -> bool {
+        let here = Extent::new(self.at, len);
+        let per_block = sb.block.checked_div(sb.fragment).unwrap_or(1);
+        match pointer {
+            // A snapshot shows what did not change since where the volume has it.
+            0 if self.is_snapshot && here.end() <= sb.bytes() => {
+                self.mapping.unchanged = self.mapping.unchanged.saturating_add(len);
+                self.mapping.push(Run::Data(here));
+            }
+            0 => self.mapping.push(Run::Hole(len)),
+            // Small numbers mark blocks that it did not have to keep: they read as zeros.
+            small if self.is_snapshot && small < per_block => self.mapping.push(Run::Hole(len)),
+            _ => return false,
+        }
+        self.at = here.end();
+        true
+    }
 }
 
 impl Mapper<'_, '_> {
@@ -66,22 +87,13 @@ impl Mapper<'_, '_> {
         let whole = (DIRECT as u64).saturating_mul(sb.block);
         // Only the last block of a file that has no others is cut to fragments.
         let unit = if size <= whole { sb.fragment } else { sb.block };
-        let Some(left) = size.checked_next_multiple_of(unit) else {
+        let Some(end) = size.checked_next_multiple_of(unit) else {
             mapping.wrong = Some(format!("{size} bytes are more than a file may have"));
             return mapping;
         };
-        let mut walk = Walk { mapping: &mut mapping, left, is_snapshot: inode.is_snapshot(), fuel };
-        let mut wrong = None;
-        for pointer in inode.direct {
-            wrong = wrong.or(self.data(&mut walk, pointer).err());
-        }
-        for (pointer, level) in inode.indirect.into_iter().zip(1u32..) {
-            wrong = wrong.or(self.list(&mut walk, pointer, level).err());
-        }
-        if walk.left > 0 && wrong.is_none() {
-            wrong = Some("it is larger than its pointers reach".to_owned());
-        }
-        mapping.wrong = wrong;
+        let mut walk = Walk { mapping: &mut mapping, at: 0, end, is_snapshot: inode.is_snapshot(), fuel };
+        let done = self.all(&mut walk, inode);
+        mapping.wrong = done.err();
         mapping
     }
 
@@ -100,73 +112,57 @@ impl Mapper<'_, '_> {
         if left > 0 { Err("its attributes are larger than two blocks".to_owned()) } else { Ok(out) }
     }
 
+    /// All pointers of an inode.
+    ///
     /// # Errors
-    /// Why a block is nowhere; its place in the content stays a hole.
+    /// What is wrong: the content that follows is not known.
+    fn all(&self, walk: &mut Walk<'_>, inode: &Inode) -> Result<(), String> {
+        for pointer in inode.direct {
+            self.data(walk, pointer)?;
+        }
+        for (pointer, level) in inode.indirect.into_iter().zip(1u32..) {
+            self.list(walk, pointer, level)?;
+        }
+        if walk.at < walk.end { Err("it is larger than its pointers reach".to_owned()) } else { Ok(()) }
+    }
+
     fn data(&self, walk: &mut Walk<'_>, pointer: u64) -> Result<(), String> {
-        let len = walk.left.min(self.sb.block);
-        if len == 0 {
+        let len = walk.next(self.sb.block);
+        if len == 0 || walk.unnamed(self.sb, pointer, len) {
             return Ok(());
         }
-        walk.left = walk.left.saturating_sub(len);
-        if pointer == 0 || walk.is_snapshot && matches!(pointer, SAME | OWN) {
-            if pointer == SAME {
-                walk.mapping.unchanged = walk.mapping.unchanged.saturating_add(len);
-            }
-            walk.mapping.push(Run::Hole(len));
-            return Ok(());
+        if walk.fuel.burn(1).is_err() {
+            return Err("the files of this volume name more than it has room for: not read further".to_owned());
         }
-        let spent = walk.fuel.burn(1).is_err();
-        match self.sb.extent(pointer, len).filter(|_| !spent) {
-            Some(extent) => walk.mapping.push(Run::Data(extent)),
-            None => {
-                walk.mapping.push(Run::Hole(len));
-                return Err(match spent {
-                    true => "the files of this volume name more than it has room for: not read further".to_owned(),
-                    false => format!("fragment {pointer} lies outside of the file system"),
-                });
-            }
-        }
+        let outside = || format!("fragment {pointer} lies outside of the file system");
+        let extent = self.sb.extent(pointer, len).ok_or_else(outside)?;
+        walk.mapping.push(Run::Data(extent));
+        walk.at = walk.at.saturating_add(len);
         Ok(())
     }
 
     /// A block of pointers, `level` of them above the content.
     fn list(&self, walk: &mut Walk<'_>, pointer: u64, level: u32) -> Result<(), String> {
-        if walk.left == 0 {
-            return Ok(());
-        }
-        let below = self.sb.pointers().saturating_pow(level).saturating_mul(self.sb.block);
-        let skip = walk.left.min(below);
-        let hole = |walk: &mut Walk<'_>| {
-            walk.left = walk.left.saturating_sub(skip);
-            walk.mapping.push(Run::Hole(skip));
-        };
-        if pointer == 0 || walk.is_snapshot && matches!(pointer, SAME | OWN) {
-            if pointer == SAME {
-                walk.mapping.unchanged = walk.mapping.unchanged.saturating_add(skip);
-            }
-            hole(walk);
+        let reach = self.sb.pointers().saturating_pow(level).saturating_mul(self.sb.block);
+        let len = walk.next(reach);
+        if len == 0 || walk.unnamed(self.sb, pointer, len) {
             return Ok(());
         }
         let place = self.sb.extent(pointer, self.sb.block);
         let place = place.filter(|place| self.free.is_none_or(|free| free.within(*place).total() == place.len));
         let raw = place.and_then(|place| self.view.read(place.start, place.len).ok());
-        let Some((place, raw)) = place.zip(raw).filter(|_| walk.fuel.burn(1).is_ok()) else {
-            hole(walk);
-            return Err(format!("the block of pointers at fragment {pointer} cannot be read, or is not its own"));
-        };
-        walk.mapping.lists.push(place);
-        let mut wrong = Ok(());
+        let wrong = || format!("the block of pointers at fragment {pointer} cannot be read, or is not its own");
+        let raw = raw.filter(|_| walk.fuel.burn(1).is_ok()).ok_or_else(wrong)?;
         for at in (0..raw.len()).step_by(self.sb.pointer()) {
-            if walk.left == 0 {
+            if walk.at >= walk.end {
                 break;
             }
             let next = self.sb.pointer_at(&raw, at).unwrap_or(0);
-            let done = match level {
-                1 => self.data(walk, next),
-                _ => self.list(walk, next, level.saturating_sub(1)),
-            };
-            wrong = wrong.and(done);
+            match level {
+                1 => self.data(walk, next)?,
+                _ => self.list(walk, next, level.saturating_sub(1))?,
+            }
         }
-        wrong
+        Ok(())
     }
 }

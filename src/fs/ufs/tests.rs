@@ -224,7 +224,7 @@ fn volume(kind: Kind) -> Vec<u8> {
     let at = v.inode_at(67) + if kind.two { 112 } else { 40 };
     v.bytes[at..at + 6].copy_from_slice(b"folder");
     v.data(block(18), &content(3, BLOCK));
-    v.file(68, 0o100_400, 3 * BLOCK, &[1, block(18), 2]);
+    v.file(68, 0o100_400, 4 * BLOCK, &[1, block(18), 0, 2]);
     let at = v.inode_at(68) + if kind.two { 88 } else { 100 };
     v.put(at, 4, 0x0020_0000);
     if kind.two {
@@ -274,7 +274,8 @@ fn list(bytes: &[u8]) -> Option<Listed> {
 #[test]
 fn volumes_of_every_kind_are_read() {
     for kind in KINDS {
-        let (facts, listed, faults, free) = list(&volume(kind)).unwrap();
+        let whole = volume(kind);
+        let (facts, listed, faults, free) = list(&whole).unwrap();
         assert_eq!((facts.label.as_str(), facts.id.as_str(), facts.size), ("LABEL", "1234567800000000", 524_288));
         assert!(
             facts.faults.is_empty() && facts.anomalies.is_empty() && faults.is_empty(),
@@ -297,7 +298,8 @@ fn volumes_of_every_kind_are_read() {
         assert_eq!(of("/$OrphanFiles/OrphanFile-70").0.note.as_deref(), Some("no directory names it"));
         if !kind.old {
             let (snap, bytes) = of("/snap");
-            assert!(snap.faults[0].what.starts_with("a snapshot: 4096 bytes"), "{:?}", snap.faults);
+            assert!(snap.note.as_deref().unwrap().starts_with("a snapshot: 4096 bytes"), "{:?}", snap.note);
+            assert_eq!(bytes[2 * BLOCK..3 * BLOCK], whole[2 * BLOCK..3 * BLOCK]);
             assert_eq!(bytes[BLOCK..2 * BLOCK], content(3, BLOCK));
             assert_eq!(snap.attributes, [("flags".to_owned(), "snapshot".to_owned())]);
         }

@@ -154,9 +154,11 @@ impl<'a, 'img> Walk<'a, 'img> {
     fn next_orphan(&mut self) -> Option<Named> {
         if self.orphans.is_none() {
             let (fs, named) = (self.fs, &self.named);
-            let used = |number: &u32| fs.groups.is_used(&fs.sb, *number) != Some(false) && !named.contains(number);
-            let kind = |number: u32| Some((number, fs.inode(number)?.kind()?));
-            let all: Vec<_> = fs.groups.written(&fs.sb).filter(used).filter_map(kind).collect();
+            let all = fs.groups.among(&fs.sb, |number| {
+                let is_sought = fs.groups.is_used(&fs.sb, number) != Some(false) && !named.contains(&number);
+                let kind = if is_sought { fs.inode(number)?.kind() } else { None };
+                Some((number, kind?))
+            });
             let (first, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, kind)| *kind == EntryKind::Directory);
             self.orphans = Some(first.into_iter().chain(rest).map(|(number, _)| number).collect());
         }
@@ -218,8 +220,7 @@ impl<'a, 'img> Walk<'a, 'img> {
         }
         if inode.is_snapshot() {
             let bytes = mapping.unchanged;
-            let what = format!("a snapshot: {bytes} bytes that did not change since are the volume's, and zeros here");
-            entry.faults.push(self.fs.fault(inode.at, what));
+            entry.remark(&format!("a snapshot: {bytes} bytes of it did not change since, and are those of the volume"));
         }
         if entry.kind != EntryKind::Directory {
             entry.stream = Stream::plain(std::mem::take(&mut mapping.runs), inode.size);
@@ -282,13 +283,15 @@ impl<'a, 'img> Walk<'a, 'img> {
         let fs = self.fs;
         let (mut out, mut claimed) = (Vec::new(), HashSet::new());
         self.names_lost(&mut claimed, &mut out);
-        for number in fs.groups.written(&fs.sb) {
-            if fs.groups.is_used(&fs.sb, number) != Some(false) || self.named.contains(&number) {
+        let named = &self.named;
+        let left = fs.groups.among(&fs.sb, |number| {
+            let is_sought = fs.groups.is_used(&fs.sb, number) == Some(false) && !named.contains(&number);
+            if is_sought { Some((number, fs.inode(number).filter(Inode::is_left)?)) } else { None }
+        });
+        for (number, inode) in left {
+            if !claimed.insert(number) {
                 continue;
             }
-            let Some(inode) = fs.inode(number).filter(Inode::is_left).filter(|_| claimed.insert(number)) else {
-                continue;
-            };
             let path = format!("{ORPHANS}/OrphanFile-{number}");
             let kind = inode.kind().unwrap_or(EntryKind::File);
             let mut entry = Entry::new(path, kind, Decimal::new(number.into()).to_owned(), inode.at);
