@@ -99,7 +99,7 @@ pub fn open(view: View<'_>) -> Opened<'_> {
     }
     if let Some(iso) = iso {
         facts.name = format!("ISO 9660 and {}", facts.name);
-        facts.faults.extend(iso.facts.faults);
+        facts.size = facts.size.max(iso.facts.size);
         if facts.label.is_empty() {
             facts.label = iso.facts.label;
         }
@@ -171,13 +171,16 @@ fn sessions(layout: &Layout<'_>, described: &Described, row: u16, vat: &Vat, tre
 /// What the descriptors say, and what is wrong with them.
 fn told(view: View<'_>, described: &Described, found: &Found, space: &Space, integrity: &Integrity) -> Facts {
     let (high, low) = (described.revision >> 8, described.revision & 0xff);
-    let end = described.partitions.iter().map(|partition| partition.extent.end()).max().unwrap_or(0);
+    // Descriptors stand behind the partitions, too.
+    let parts = described.partitions.iter().map(|partition| partition.extent);
+    let own = [&described.used, &found.used, &integrity.used].into_iter().flatten().copied();
+    let end = parts.chain(own).map(Extent::end).max().unwrap_or(0);
     let mut facts = Facts {
         name: format!("UDF {high:x}.{low:02x}"),
         label: described.label.clone(),
         id: described.id.clone(),
         cluster: described.block,
-        size: end.max(described.anchor.saturating_add(described.sector)),
+        size: end,
         ..Facts::default()
     };
     let wrong = [&described.wrong, &found.wrong, &space.wrong, &integrity.wrong].into_iter().flatten();

@@ -440,6 +440,63 @@ fn the_mirror_of_the_metadata_is_used() {
 }
 
 #[test]
+fn a_damaged_anchor_is_made_good_by_another() {
+    let (mut bytes, known) = disc(Plain);
+    let last = bytes.len() / S - 1;
+    let body = bytes[256 * S + 16..257 * S - 1536].to_vec();
+    put(&mut bytes, last * S, &sealed(2, last, &body));
+    bytes[256 * S + 20] ^= 1;
+    let (facts, listed, ..) = list(&bytes).unwrap();
+    assert_eq!(facts.faults.len(), 1, "{:?}", facts.faults);
+    assert!(facts.faults[0].what.contains("anchor at sector 256"));
+    assert!(known.keys().all(|path| listed.iter().any(|(entry, _)| entry.path == *path)));
+}
+
+#[test]
+fn what_an_earlier_session_named_is_deleted() {
+    for kind in [Virtual(200), Virtual(150)] {
+        let (bytes, known) = disc(kind);
+        let mut d = Disc { bytes, kind };
+        // Before, `/long` was another file.
+        d.block(DATA + 20, b"of an earlier session");
+        let raw = File::of(5, 1, 21, long(21, DATA + 20, 0)).entry(3);
+        d.block(ENTRIES + 31, &raw);
+        let mut table: Vec<u32> = (0..31).map(|number| (ENTRIES + number) as u32).collect();
+        table[3] = (ENTRIES + 31) as u32;
+        let mut table: Vec<u8> = table.iter().flat_map(|row| row.to_le_bytes()).collect();
+        let at = BLOCKS - 8;
+        let (own, held) = match kind {
+            Virtual(150) => {
+                table.extend([regid("*UDF Virtual Alloc Tbl", &[]), vec![255; 4]].concat());
+                (0, table)
+            }
+            _ => {
+                let mut head = vec![0; 152];
+                put(&mut head, 0, &152u16.to_le_bytes());
+                put(&mut head, 132, &[255; 4]);
+                (248, [head, table].concat())
+            }
+        };
+        let raw = File::inside(own, &held).entry(at);
+        d.block(at, &raw);
+        // The last table leads to it.
+        let last = (START + BLOCKS - 1) * S;
+        let len = 160 + u32::from_le_bytes(d.bytes[last + 172..last + 176].try_into().unwrap()) as usize;
+        let mut body = d.bytes[last + 16..last + 16 + len].to_vec();
+        let previous = if kind == Virtual(150) { len - 4 } else { 160 + 132 };
+        put(&mut body, previous, &(at as u32).to_le_bytes());
+        put(&mut d.bytes, last, &sealed(261, BLOCKS - 1, &body));
+        let (facts, listed, ..) = list(&d.bytes).unwrap();
+        assert!(facts.faults.is_empty(), "{:?}", facts.faults);
+        let (live, gone): (Vec<_>, Vec<_>) = listed.iter().partition(|(entry, _)| entry.allocated);
+        assert!(known.keys().all(|path| live.iter().any(|(entry, _)| entry.path == *path)), "{kind:?}");
+        let (old, content) = gone.iter().find(|(entry, _)| entry.path == "/long").expect("it is listed");
+        assert_eq!((old.recovered, content.as_slice()), (Some(Recovered::Intact), &b"of an earlier session"[..]));
+        assert!(old.note.as_deref().unwrap().contains("a later one does not"), "{:?}", old.note);
+    }
+}
+
+#[test]
 fn an_open_volume_is_told() {
     let (mut bytes, _) = disc(Plain);
     let mut body = bytes[96 * S + 16..96 * S + 88].to_vec();

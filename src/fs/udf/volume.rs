@@ -31,8 +31,6 @@ pub(super) struct Described {
     /// Bytes of a sector and of a block.
     pub(super) sector: u64,
     pub(super) block: u64,
-    /// Byte of the anchor.
-    pub(super) anchor: u64,
     pub(super) label: String,
     pub(super) id: String,
     /// UDF's revision, `0x0201`.
@@ -72,25 +70,26 @@ pub(super) fn recognised(view: View<'_>) -> Option<(u64, Extent)> {
 /// An anchor: the bytes of a sector, where it stands, and its descriptor.
 type Anchor = (u64, u64, Vec<u8>);
 
-/// The first sound anchor. `starts`: first bytes of the sessions of the disc, the newest first.
-fn anchor(view: View<'_>, starts: &[u64]) -> Option<Anchor> {
+/// The sound anchors, that which is used first. `starts`: first bytes of the sessions of the disc, the newest first.
+fn anchors(view: View<'_>, starts: &[u64]) -> Vec<Anchor> {
     let of = |sector: u64, number: u64| {
         let at = number.checked_mul(sector)?;
         let raw = view.read(at, 512).ok()?;
         let fits = Tag::read(&raw)?.is(&[tag::ANCHOR]) && u64::from(raw.le32(12)?) == number;
         fits.then(|| (sector, at, raw.into_owned()))
     };
-    SECTORS.into_iter().find_map(|sector| {
-        let last = view.size().checked_div(sector)?;
+    let sound = |sector: u64| {
+        let last = view.size().checked_div(sector).unwrap_or(0);
         let sessions = starts.iter().filter_map(|start| start.checked_div(sector)?.checked_add(256));
         let ends = [256, 512].into_iter().chain([1, 257].into_iter().filter_map(|back| last.checked_sub(back)));
-        sessions.chain(ends).find_map(|number| of(sector, number))
-    })
+        sessions.chain(ends).filter_map(|number| of(sector, number)).collect::<Vec<_>>()
+    };
+    SECTORS.into_iter().map(sound).find(|anchors| !anchors.is_empty()).unwrap_or_default()
 }
 
-/// Whether there is any.
+/// The byte of the first of them.
 pub(super) fn has_anchor(view: View<'_>, starts: &[u64]) -> Option<u64> {
-    anchor(view, starts).map(|(_, at, _)| at)
+    anchors(view, starts).first().map(|(_, at, _)| *at)
 }
 
 /// The descriptors that hold, by their kind and what tells one of a kind from another.
@@ -102,10 +101,17 @@ impl Described {
     /// # Errors
     /// What is missing.
     pub(super) fn read(view: View<'_>, starts: &[u64]) -> Result<Self, String> {
-        let (sector, at, raw) = anchor(view, starts).ok_or("no sound anchor at any of its places")?;
-        let mut out = Self { sector, anchor: at, ..Self::default() };
-        out.used.push(Extent::new(at, sector));
+        let anchors = anchors(view, starts);
+        let (sector, _, raw) = anchors.first().ok_or("no sound anchor at any of its places")?;
+        let sector = *sector;
+        let mut out = Self { sector, ..Self::default() };
+        out.used.extend(anchors.iter().map(|(_, at, _)| Extent::new(*at, sector)));
         out.used.extend(recognised(view).map(|(_, extent)| extent));
+        let usual = sector.saturating_mul(256);
+        let head = view.read_up_to(usual, 16);
+        if anchors.iter().all(|(_, at, _)| *at != usual) && !crate::bytes::all_zero(&head) {
+            out.wrong.push((usual, "the anchor at sector 256 is damaged; another one is used".to_owned()));
+        }
         let place = |field: usize| {
             let (len, first) = (raw.le32(field).unwrap_or(0), raw.le32(field.saturating_add(4)).unwrap_or(0));
             Extent::new(u64::from(first).saturating_mul(sector), u64::from(len))
