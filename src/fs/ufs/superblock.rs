@@ -110,6 +110,7 @@ impl Superblock {
         let size = if is_ufs2 { order.n64(&raw, 1080)? } else { n(36)?.into() };
         let places = [8, 12, 16, 20].map(|at| n(at).map_or(u64::MAX, u64::from));
         let (format, short) = (n(1324)?, n(1320)?.cast_signed());
+        let is_new = is_ufs2 || format == 2 || (1..=60).contains(&short);
         let flags = if is_ufs2 || raw.byte(211)? & 0x80 != 0 { n(1312)? } else { raw.byte(211)?.into() };
         let sb = Self {
             at,
@@ -126,10 +127,10 @@ impl Superblock {
             turn: if is_ufs2 { (0, 0) } else { (n(24)?.into(), n(28)?) },
             group_size: n(160)?.into(),
             short_link: u64::try_from(short).unwrap_or(0).min(if is_ufs2 { 120 } else { 60 }),
-            is_new: is_ufs2 || format == 2 || (1..=60).contains(&short),
+            is_new,
             label: latin1(raw.span(680, 32)?),
             id: format!("{:08x}{:08x}", n(144)?, n(148)?),
-            is_clean: raw.byte(209)? != 0,
+            is_clean: is_clean(raw.byte(209)?, is_new),
             soft_updates: flags & 2 != 0,
             journal: flags & 8 != 0 && flags & 2 != 0,
             snapshots: (1116..1196).step_by(4).map_while(n).take_while(|n| *n != 0).collect(),
@@ -169,7 +170,7 @@ impl Superblock {
     fn is_at_home(&self) -> bool {
         let group = self.at.checked_div(self.per_group.saturating_mul(self.fragment)).unwrap_or(0);
         let first = u32::try_from(group).unwrap_or(u32::MAX);
-        PLACES.contains(&self.at) || self.copy_at(first) == self.at
+        self.copy_at(first) == self.at
     }
 
     /// Byte at which a group's copy of the superblock stands.
@@ -245,4 +246,10 @@ impl Superblock {
         let at = self.inode_at(number)?;
         Some((at, view.read(at, self.inode_size()).ok()?))
     }
+}
+
+/// What the mark of a clean unmount says. The BSDs write 1, and have another value while it is mounted; Solaris has several for volumes that need
+/// no check, and marks those that are in use or bad.
+const fn is_clean(mark: u8, is_new: bool) -> bool {
+    if is_new { mark == 1 } else { mark != 0 && mark != 0xff }
 }

@@ -211,7 +211,9 @@ impl<'a, 'img> Walk<'a, 'img> {
         }
         self.attributes(entry, inode, free);
         if entry.kind == EntryKind::Special {
-            entry.note = inode.device().map(|number| format!("device {number:#x}")).or(entry.note.take());
+            if let Some(number) = inode.device() {
+                entry.remark(&format!("device {number:#x}"));
+            }
             return Mapping::default();
         }
         let mut mapping = self.map(inode, free);
