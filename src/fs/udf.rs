@@ -127,7 +127,7 @@ fn read(
     all: &ExtentSet,
 ) -> (Tree, Vec<Extent>) {
     let mut tree = Tree { title: "UDF", ..Tree::default() };
-    let mut walk = Walk::new(layout, set.root, true);
+    let mut walk = Walk::new(layout, set.root, told, true);
     while let Some(batch) = walk.live() {
         for entry in batch {
             match entry {
@@ -266,7 +266,7 @@ impl FileSystem for Udf<'_> {
         if let Some(whole) = &self.whole {
             return Box::new(whole.chunks(GIVEN).map(|some| some.iter().cloned().map(Ok).collect()));
         }
-        let mut walk = Some(Walk::new(&self.layout, self.root, false));
+        let mut walk = Some(Walk::new(&self.layout, self.root, Some(&self.free), false));
         Box::new(std::iter::from_fn(move || {
             if let Some(batch) = walk.as_mut()?.live() {
                 return Some(batch);

@@ -1,7 +1,7 @@
 //! Directories: file identifiers in a row (ECMA-167, 4/14.4), deleted ones among them, and those behind its end.
 
 use super::layout::Layout;
-use super::tag::{self, Stretch, Tag};
+use super::tag::{self, Address, Stretch, Tag};
 use super::text;
 use crate::bytes::{Fields, index, offset};
 use crate::content::{Content, Stream};
@@ -26,6 +26,12 @@ pub(super) struct Fid {
 }
 
 impl Fid {
+    /// A name of ours, for an entry that has none.
+    pub(super) fn own(name: String, address: Address, at: u64, is_directory: bool) -> Self {
+        let file = Stretch { at: address, ..Stretch::default() };
+        Self { at, name, characteristics: if is_directory { 2 } else { 0 }, file, is_slack: false }
+    }
+
     pub(super) const fn is_hidden(&self) -> bool {
         self.characteristics & 1 != 0
     }

@@ -11,6 +11,7 @@ use crate::extent::Extent;
 use crate::fault::Fault;
 use crate::fs::{Entry, EntryKind};
 use crate::fuel::Fuel;
+use std::collections::HashSet;
 
 /// The longest target of a symbolic link, in bytes of its components.
 const MAX_TARGET: u64 = 1 << 16;
@@ -25,6 +26,8 @@ pub(super) struct Reader<'a, 'img> {
     pub(super) fuel: Fuel,
     /// What entries, directories and lists take, where that is wanted.
     pub(super) used: Option<Vec<Extent>>,
+    /// Bytes at which entries stand that belong to others: streams, and all but the first of a chain.
+    pub(super) met: HashSet<u64>,
 }
 
 /// The address of an entry as it is told.
@@ -74,6 +77,7 @@ impl<'img> Reader<'_, 'img> {
         entry.linked = file.links > 1 && entry.kind != EntryKind::Directory;
         if let Some(first) = file.replaced.first() {
             let count = file.replaced.len();
+            self.met.extend(file.chain.iter().map(|extent| extent.start).chain([file.at]));
             entry.remark(&format!(
                 "{count} earlier states of its entry stand before this one, the first at byte {first}"
             ));
@@ -153,6 +157,7 @@ impl<'img> Reader<'_, 'img> {
             let mut entry = self.begin([path, ":", &fid.name].concat(), fid, file.as_ref());
             entry.kind = EntryKind::Stream;
             if let Some(file) = &file {
+                self.met.insert(file.at);
                 self.fill(&mut entry, file);
             }
             out.push(entry);

@@ -210,6 +210,12 @@ impl FileEntry<'_> {
         }
     }
 
+    /// Whether names lead to such entries: not to those of streams, tables and the volume's own files.
+    pub(super) fn is_file(&self) -> bool {
+        const STREAM: u16 = 1 << 13;
+        self.wrong.is_empty() && self.flags & STREAM == 0 && matches!(self.kind, 4..=7 | 9 | 10 | 12 | 249)
+    }
+
     /// Owner and permissions, as `st_mode`.
     pub(super) fn access(&self) -> Access {
         let kind = match self.kind {

@@ -497,6 +497,23 @@ fn what_an_earlier_session_named_is_deleted() {
 }
 
 #[test]
+fn a_damaged_directory_does_not_hide_its_files() {
+    for kind in [Plain, Sparable, Metadata, Virtual(200)] {
+        let (mut bytes, known) = disc(kind);
+        // The name of the first file, in the root directory's entry.
+        let at = memchr::memmem::find(&bytes, b"\x08one").unwrap() - 38;
+        bytes[at..at + 40].fill(7);
+        let (facts, listed, mut faults, _) = list(&bytes).unwrap();
+        faults.extend(facts.faults);
+        assert!(faults.iter().any(|fault| fault.what.contains("a name of the directory is damaged")), "{faults:?}");
+        let orphans = listed.iter().filter(|(e, _)| e.allocated && e.path.starts_with("/$OrphanFiles/"));
+        let contents: Vec<&[u8]> = orphans.map(|(_, content)| content.as_slice()).collect();
+        assert!(contents == [&known["/one"][..]], "{kind:?}: {}", contents.len());
+        assert_eq!(listed.iter().filter(|(e, _)| e.allocated).count(), known.len() + 4, "{kind:?}");
+    }
+}
+
+#[test]
 fn an_open_volume_is_told() {
     let (mut bytes, _) = disc(Plain);
     let mut body = bytes[96 * S + 16..96 * S + 88].to_vec();

@@ -1,10 +1,11 @@
 //! The walk from the root directory: every live entry; then what was deleted, by names that are left and by entries that stand
 //! in free space.
 
+use super::alloc::Mapping;
 use super::dir::Fid;
 use super::entry::{Reader, number};
 use super::icb::FileEntry;
-use super::layout::Layout;
+use super::layout::{Layout, Map};
 use super::tag::{self, Address, Tag};
 use crate::bytes::Fields;
 use crate::extent::{Extent, ExtentSet};
@@ -50,21 +51,35 @@ pub(super) struct Walk<'a, 'img> {
     lost: VecDeque<(Arc<str>, Fid)>,
     /// Streams of the root directory.
     first: Vec<Entry>,
+    /// What belongs to nothing, where that is told.
+    free: Option<&'a ExtentSet>,
+    /// A directory could not be read to its end: entries in use are looked for that no name leads to.
+    is_damaged: bool,
+    strays: Option<VecDeque<Address>>,
 }
 
 impl<'a, 'img> Walk<'a, 'img> {
-    /// A walk from a root directory. `collect`: keep what entries and directories take.
-    pub(super) fn new(layout: &'a Layout<'img>, root: Option<Address>, collect: bool) -> Self {
+    /// A walk from a root directory. `free`: what belongs to nothing, where the volume tells; `collect`: keep what entries and
+    /// directories take.
+    pub(super) fn new(
+        layout: &'a Layout<'img>,
+        root: Option<Address>,
+        free: Option<&'a ExtentSet>,
+        collect: bool,
+    ) -> Self {
         // Files of a sound volume share neither lists nor directories, but for their names.
         let tank = layout.view.size().saturating_mul(4).saturating_add(1 << 24);
         let mut walk = Self {
-            reader: Reader { layout, fuel: Fuel::new(tank), used: collect.then(Vec::new) },
+            reader: Reader { layout, fuel: Fuel::new(tank), used: collect.then(Vec::new), met: HashSet::new() },
             frames: Vec::new(),
             ready: VecDeque::new(),
             named: HashSet::new(),
             walked: HashSet::new(),
             lost: VecDeque::new(),
             first: Vec::new(),
+            free,
+            is_damaged: root.is_none(),
+            strays: None,
         };
         if let Some(root) = root {
             walk.begin(root);
@@ -86,12 +101,17 @@ impl<'a, 'img> Walk<'a, 'img> {
                 let told = |fault: Fault| Fault { what: format!("root directory: {}", fault.what), ..fault };
                 self.ready.extend(own.faults.into_iter().chain(faults).map(told));
             }
-            None => self.ready.push_back(self.reader.fault(at, "the entry of the root directory is damaged")),
+            None => {
+                self.is_damaged = true;
+                self.ready.push_back(self.reader.fault(at, "the entry of the root directory is damaged"));
+            }
         }
     }
 
     /// Enters a live directory; gives what is wrong with it.
-    fn enter(&mut self, path: &Arc<str>, file: &FileEntry<'img>, mapping: super::alloc::Mapping) -> Vec<Fault> {
+    fn enter(&mut self, path: &Arc<str>, file: &FileEntry<'img>, mapping: Mapping) -> Vec<Fault> {
+        let reached: u64 = mapping.runs.iter().fold(0, |sum, run| sum.saturating_add(run.len()));
+        self.is_damaged |= reached < file.size;
         if !self.walked.insert(file.address) {
             return vec![self.reader.fault(file.at, "it was listed elsewhere")];
         }
@@ -99,6 +119,7 @@ impl<'a, 'img> Walk<'a, 'img> {
             return vec![self.reader.fault(file.at, format!("more than {MAX_DEPTH} directories deep: not read"))];
         }
         let listing = self.reader.names(file.size, mapping);
+        self.is_damaged |= !listing.wrong.is_empty();
         let faults = listing.wrong.into_iter().map(|(at, what)| self.reader.fault(at, what)).collect();
         let (gone, live): (Vec<Fid>, Vec<Fid>) = listing.fids.into_iter().partition(Fid::is_deleted);
         if !gone.is_empty() {
@@ -130,9 +151,52 @@ impl<'a, 'img> Walk<'a, 'img> {
                 return Some(Step::Named(path, fid));
             }
             let file = self.reader.layout.entry(fid.file.at);
+            self.is_damaged |= file.is_none();
             return Some(Step::Ready(self.make(&path, &fid, file)));
         }
         None
+    }
+
+    /// The next entry in use that no name leads to, where a directory was damaged; directories first, as they may have names of the
+    /// others.
+    fn stray(&mut self) -> Option<Step> {
+        if !self.is_damaged {
+            return None;
+        }
+        if self.strays.is_none() {
+            let layout = self.reader.layout;
+            let all = ExtentSet::new(vec![Extent::new(0, layout.view.size())]);
+            let space = self.free.map_or(all.clone(), |free| all.subtract(free));
+            // Where blocks are virtual, what is in use is in the table; where nothing tells, what a deleted name leads to is
+            // deleted.
+            let is_virtual = |map: &Map| matches!(map, Map::Virtual { .. });
+            let virtually = layout.maps.iter().any(is_virtual);
+            let gone: HashSet<Address> = self.lost.iter().map(|(_, fid)| fid.file.at).collect();
+            let is_sought = |address: &Address| {
+                let map = layout.maps.get(usize::from(address.part));
+                let is_gone = !virtually && self.free.is_none() && gone.contains(address);
+                !self.named.contains(address) && !is_gone && (!virtually || map.is_some_and(is_virtual))
+            };
+            let found = self.unnamed(&space).into_par_iter().filter(is_sought);
+            let met = &self.reader.met;
+            let is_own = |file: &FileEntry<'_>| file.is_file() && !met.contains(&file.at);
+            let kind = |address: Address| Some((address, layout.entry(address).filter(is_own)?.kind()?));
+            let found: Vec<(Address, EntryKind)> = found.filter_map(kind).collect();
+            let (first, rest): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|(_, kind)| *kind == EntryKind::Directory);
+            self.strays = Some(first.into_iter().chain(rest).map(|(address, _)| address).collect());
+        }
+        loop {
+            let address = self.strays.as_mut()?.pop_front()?;
+            let Some(file) = self.reader.layout.entry(address).filter(|_| self.named.insert(address)) else { continue };
+            let name = format!("OrphanFile-{}-{}", address.part, address.block);
+            let fid = Fid::own(name, address, file.at, file.kind() == Some(EntryKind::Directory));
+            let mut batch = self.make(ORPHANS, &fid, Some(file));
+            if let Some(Ok(entry)) = batch.first_mut() {
+                entry.remark("no directory names it");
+            }
+            return Some(Step::Ready(batch));
+        }
     }
 
     /// The entry of a name, and those of its streams; a directory is entered.
@@ -158,6 +222,14 @@ impl<'a, 'img> Walk<'a, 'img> {
         let mut steps = Vec::with_capacity(BATCH);
         while steps.len() < BATCH
             && let Some(step) = self.step()
+        {
+            steps.push(step);
+        }
+        // Once all names were met, and what they lead to is known; what a directory names comes before the next.
+        while steps.len() < BATCH
+            && (self.strays.is_some() || steps.is_empty())
+            && self.frames.is_empty()
+            && let Some(step) = self.stray()
         {
             steps.push(step);
         }
