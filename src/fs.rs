@@ -4,6 +4,7 @@
 //! [`crate::registry::FILE_SYSTEMS`].
 
 pub mod apfs;
+mod bits;
 pub mod btrfs;
 mod cluster;
 mod decmpfs;
@@ -18,9 +19,13 @@ pub mod iso9660;
 pub mod known;
 pub mod ntfs;
 mod orphan;
+mod pieces;
 mod posix;
 mod scatter;
 pub mod squashfs;
+mod trees;
+pub mod udf;
+pub mod ufs;
 mod verdict;
 mod walk;
 pub mod xfs;

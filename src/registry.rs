@@ -64,7 +64,9 @@ pub static FILE_SYSTEMS: &[fs::Row] = &[
     fs::Row { name: "f2fs", probe: fs::f2fs::probe, open: fs::f2fs::open },
     fs::Row { name: "hfsplus", probe: fs::hfsplus::probe, open: fs::hfsplus::open },
     fs::Row { name: "squashfs", probe: fs::squashfs::probe, open: fs::squashfs::open },
+    fs::Row { name: "ufs", probe: fs::ufs::probe, open: fs::ufs::open },
     fs::Row { name: "xfs", probe: fs::xfs::probe, open: fs::xfs::open },
+    fs::Row { name: "udf", probe: fs::udf::probe, open: fs::udf::open },
     fs::Row { name: "iso9660", probe: fs::iso9660::probe, open: fs::iso9660::open },
 ];
 

@@ -38,6 +38,7 @@ const TRUTHS: &[(&str, &str)] = &[
     ("dfvfs/lvm.raw", "ext"),
     ("dfvfs/mbr.raw", "ext"),
     ("dfvfs/ntfs.raw", "ntfs"),
+    ("dfvfs/ufs1.raw", "ufs"),
     ("dfvfs/xfs.raw", "xfs"),
     ("dissect/dissect-apfs-case_sensitive.bin", "apfs"),
     ("dissect/dissect-btrfs-default.bin", "btrfs"),

@@ -10,14 +10,9 @@ use evidex::plan::look::look;
 use evidex::volume::{VolumeKind, divide};
 use serde_json::Value;
 
-/// How file systems are called that are read; of a disc that has a tree in UDF, too, that in ISO 9660 is.
-const READ: &[(&str, &[&str])] = &[
-    ("vfat", &["fat"]),
-    ("ext3", &["ext"]),
-    ("hfs", &["hfsplus"]),
-    ("udf", &["iso9660"]),
-    ("squashfs", &["squashfs"]),
-];
+/// How file systems are called that are read.
+const READ: &[(&str, &[&str])] =
+    &[("vfat", &["fat"]), ("ext3", &["ext"]), ("hfs", &["hfsplus"]), ("squashfs", &["squashfs"])];
 
 /// The images of a folder whose manifest names a type: `(name, type)`.
 fn typed(folder: &str) -> Vec<(String, String)> {

@@ -41,7 +41,7 @@ fn content(view: View<'_>, entry: &Entry) -> Vec<u8> {
 /// Everything that a disc lists: entries with their content, and where it contradicts itself.
 fn listed(image: &dyn Image) -> (Vec<(Entry, Vec<u8>)>, Vec<String>) {
     let view = View::whole(image);
-    let (row, _) = claims(view).into_iter().find(|(row, _)| row.name == "iso9660").expect("the volume is claimed");
+    let (row, _) = claims(view).into_iter().next().expect("the volume is claimed");
     let disc = (row.open)(view).expect("the volume opens");
     assert!(disc.facts().faults.is_empty(), "{:?}", disc.facts().faults);
     let (entries, faults) = entries(disc.as_ref());
@@ -126,6 +126,53 @@ fn files_that_one_tree_hides_are_listed_and_told() {
     let says = |what: &str| assert!(signs.iter().any(|sign| sign == what), "{signs:?}");
     says("the Joliet tree lacks 1 files of the Rock Ridge tree: /rock only");
     says("/joliet only: only the Joliet tree names it, the Rock Ridge tree does not");
+}
+
+#[test]
+fn a_disc_with_udf_is_one_listing_of_both() {
+    let dir = scratch();
+    let files = tree();
+    write(&dir.path().join("tree"), &files);
+    tool(dir.path(), "genisoimage", &["-quiet", "-udf", "-r", "-J", "-joliet-long", "-o", "b.iso", "tree"]);
+    let image = open(&dir.path().join("b.iso")).expect("the image opens");
+    let view = View::whole(image.as_ref());
+    let (row, _) = claims(view).into_iter().next().expect("the volume is claimed");
+    assert_eq!((row.name, (row.open)(view).unwrap().facts().name.as_str()), ("udf", "ISO 9660 and UDF 1.02"));
+    let (all, signs) = listed(image.as_ref());
+    same(&live_files(&all), &files);
+    assert!(signs.is_empty(), "{signs:?}");
+    // The tree in UDF alone: the descriptors of the others are taken away. Its names are those of Joliet.
+    let plain: BTreeMap<String, Vec<u8>> =
+        (0..300u32).map(|n| (format!("d{}/file {n} \u{e4}.txt", n % 7), vec![n as u8; n as usize * 97])).collect();
+    write(&dir.path().join("plain"), &plain);
+    tool(dir.path(), "genisoimage", &["-quiet", "-udf", "-J", "-input-charset", "utf-8", "-o", "u.iso", "plain"]);
+    let mut bytes = fs::read(dir.path().join("u.iso")).unwrap();
+    (16..19).for_each(|sector| bytes[sector * 2048..][1..6].copy_from_slice(b"CDW02"));
+    fs::write(dir.path().join("u.iso"), &bytes).unwrap();
+    let image = open(&dir.path().join("u.iso")).expect("the image opens");
+    let (all, signs) = listed(image.as_ref());
+    assert!(signs.is_empty(), "{signs:?}");
+    same(&live_files(&all), &plain);
+}
+
+#[test]
+fn files_that_iso_or_udf_hides_are_listed_and_told() {
+    let dir = scratch();
+    let files: BTreeMap<String, Vec<u8>> =
+        ["open", "udf only", "rock only"].map(|name| (name.to_owned(), name.as_bytes().to_vec())).into();
+    write(&dir.path().join("tree"), &files);
+    let hide = ["-hide", "udf only", "-hide-joliet", "rock only"];
+    tool(dir.path(), "genisoimage", &[&["-quiet", "-udf", "-r"][..], &hide, &["-o", "h.iso", "tree"]].concat());
+    // Joliet's descriptor, from which those of UDF are made, becomes the terminator.
+    let mut bytes = fs::read(dir.path().join("h.iso")).unwrap();
+    bytes.copy_within(18 * 2048..19 * 2048, 17 * 2048);
+    fs::write(dir.path().join("h.iso"), &bytes).unwrap();
+    let image = open(&dir.path().join("h.iso")).expect("the image opens");
+    let (all, signs) = listed(image.as_ref());
+    same(&live_files(&all), &files);
+    let says = |what: &str| assert!(signs.iter().any(|sign| sign == what), "{signs:?}");
+    says("the UDF tree lacks 1 files of the Rock Ridge tree: /rock only");
+    says("/udf only: only the UDF tree names it, the Rock Ridge tree does not");
 }
 
 #[test]

@@ -35,11 +35,14 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("extract", "html", "markup in mail and in office documents"),
     ("extract", "strings", "what is left where a format gives up"),
     ("extract", "zip", "the container of office documents"),
+    ("fs", "bits", "bitmaps of free blocks"),
     ("fs", "cluster", "chains and free clusters of FAT and exFAT"),
     ("fs", "decmpfs", "the compression of HFS+ and APFS"),
     ("fs", "disk", "a volume under what its journal would write back"),
+    ("fs", "iso9660", "the other tree of a disc with UDF"),
     ("fs", "orphan", "the order of directories that nothing names"),
     ("fs", "walk", "the way through directories, and entries made together"),
+    ("fs", "pieces", "runs that are joined, and how much of them is free"),
     ("volume", "assemble", "where bytes of a volume stand on the disk"),
     ("volume", "crypt", "ciphers of LUKS and BitLocker"),
     ("volume", "parts", "the table of a disk, and of a volume that is put together"),
@@ -47,6 +50,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("volume", "vault", "what all kinds of encryption tell"),
     ("volume", "stretches", "bytes of what is being put together"),
     ("fs", "posix", "modes, names and attributes of ext, XFS and btrfs"),
+    ("fs", "trees", "several trees over the same content: ISO 9660, UDF, their sessions"),
     ("fs", "scatter", "where the deleted files of FAT and exFAT lay"),
 ];
 

@@ -13,14 +13,13 @@ mod session;
 mod susp;
 mod tree;
 
-use super::{Batch, Claim, Facts, FileSystem, Opened, Recovered};
+use super::trees::{self, Tree};
+use super::{Batch, Claim, Facts, FileSystem, Opened};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::fs::Entry;
 use crate::image::View;
 use descriptor::{SECTOR, Session};
-use std::collections::HashSet;
-use tree::Tree;
 
 const NAME: &str = "iso9660";
 /// Entries that are given together.
@@ -42,23 +41,52 @@ pub fn probe(view: View<'_>) -> Option<Claim> {
 
 /// Opens it.
 pub fn open(view: View<'_>) -> Opened<'_> {
+    let Disc { tree, used, mut facts } = read(view)?;
+    (facts.faults, facts.anomalies) = (tree.faults, tree.anomalies);
+    let all = ExtentSet::new(vec![Extent::new(0, view.size())]);
+    Ok(Box::new(Iso { entries: tree.entries, free: all.subtract(&used), facts }))
+}
+
+/// All sessions of a disc as one tree.
+pub(super) struct Disc {
+    pub(super) tree: Tree,
+    /// What belongs to any of them.
+    pub(super) used: ExtentSet,
+    /// What the newest says of itself; what is wrong is with the tree.
+    pub(super) facts: Facts,
+}
+
+/// First bytes of the sessions, the newest first.
+pub(super) fn starts(view: View<'_>) -> Vec<u64> {
+    let primaries = Session::all(view).into_iter().rev();
+    primaries.filter_map(|session| Some(session.primary()?.at.saturating_sub(16 * SECTOR))).collect()
+}
+
+/// Reads all sessions.
+///
+/// # Errors
+/// Where there is no primary volume descriptor.
+pub(super) fn read(view: View<'_>) -> Result<Disc, Fault> {
     let sessions = Session::all(view);
     let none = || Fault::new(view.absolute(16 * SECTOR), NAME, "no primary volume descriptor");
     let newest = sessions.last().ok_or_else(none)?;
     let primary = newest.primary().ok_or_else(none)?;
     let mut whole = session::read(view, newest);
     let mut used: Vec<Extent> =
-        whole.used.iter().copied().chain(whole.entries.iter().flat_map(session::extents)).collect();
+        whole.used.iter().copied().chain(whole.entries.iter().flat_map(trees::extents)).collect();
     let live: ExtentSet = used.iter().copied().map(blocks).collect();
     let all = ExtentSet::new(vec![Extent::new(0, view.size())]);
-    let free = all.subtract(&used.iter().copied().map(blocks).collect());
+    let free = all.subtract(&live);
     let following = sessions.iter().rev().skip(1).map(|session| session.extent).collect::<Vec<_>>();
     let replaced = Session::replaced(view, free.as_slice());
     let replaced = replaced.iter().rev().filter(|session| !following.contains(&session.extent));
     for older in sessions.iter().rev().skip(1).chain(replaced) {
         let tree = session::read(view, older);
         used.extend(tree.used.iter().copied().chain([older.extent]));
-        earlier(&mut whole, tree, view.absolute(older.extent.start), &live);
+        let at = view.absolute(older.extent.start);
+        let remark =
+            format!("the session of the disc whose descriptors stand at byte {at} names it, a later one does not");
+        trees::earlier(&mut whole, tree, &live, &remark);
     }
     let size = sessions.iter().filter_map(Session::primary).map(|volume| volume.size).max().unwrap_or(0);
     if size > view.size() {
@@ -69,21 +97,15 @@ pub fn open(view: View<'_>) -> Opened<'_> {
         let what = "the volume descriptors end without a terminator";
         whole.faults.push(Fault::new(view.absolute(newest.extent.end()), NAME, what));
     }
-    if let Some(at) = descriptor::udf(view) {
-        let what = "the disc has a tree in UDF, too, which is not read: what only that one names is not listed";
-        whole.faults.push(Fault::new(view.absolute(at), NAME, what));
-    }
     let facts = Facts {
         name: "ISO 9660".to_owned(),
         label: session::label(newest),
         id: identity(&primary.created),
         cluster: primary.block,
         size: size.min(view.size()),
-        faults: whole.faults,
-        anomalies: whole.anomalies,
+        ..Facts::default()
     };
-    let free = all.subtract(&used.into_iter().map(blocks).collect());
-    Ok(Box::new(Iso { entries: whole.entries, free, facts }))
+    Ok(Disc { tree: whole, used: used.into_iter().map(blocks).collect(), facts })
 }
 
 /// An extent with the rest of its last sector.
@@ -96,35 +118,6 @@ fn identity(digits: &str) -> String {
     let parts = [(0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14), (14, 16)];
     let parts: Option<Vec<&str>> = parts.into_iter().map(|(from, to)| digits.get(from..to)).collect();
     parts.filter(|_| digits.bytes().any(|digit| digit != b'0')).map(|parts| parts.join("-")).unwrap_or_default()
-}
-
-/// What an earlier session named and the later ones do not: deleted for whoever sees the disc today.
-fn earlier(whole: &mut Tree, tree: Tree, at: u64, live: &ExtentSet) {
-    let known: HashSet<_> = whole.entries.iter().map(|entry| (entry.path.clone(), session::place(entry))).collect();
-    let places: HashSet<_> = whole.entries.iter().filter_map(session::place).collect();
-    for mut entry in tree.entries {
-        let place = session::place(&entry);
-        let is_kept = place.as_ref().is_some_and(|place| places.contains(place));
-        if known.contains(&(entry.path.clone(), place)) {
-            continue;
-        }
-        entry.allocated = false;
-        entry.linked = false;
-        let hit = session::extents(&entry).filter(|extent| live.touches(*extent)).count();
-        entry.recovered = Some(match (hit, entry.stream.runs.len()) {
-            (0, _) => Recovered::Intact,
-            // A file of today has the same content under another name, or another place in the tree.
-            _ if is_kept => Recovered::Intact,
-            (hit, all) if hit == all => Recovered::Overwritten,
-            _ => Recovered::Partial,
-        });
-        entry.remark(&format!(
-            "the session of the disc whose descriptors stand at byte {at} names it, a later one does not"
-        ));
-        whole.entries.push(entry);
-    }
-    whole.faults.extend(tree.faults);
-    whole.anomalies.extend(tree.anomalies);
 }
 
 impl FileSystem for Iso {

@@ -49,9 +49,20 @@ fn read_at(slice: View<'_>, at: u64) -> Option<Table> {
     let base = slice.extent().start;
     let raw = row(RAW).filter(|(len, ..)| *len != 0).map_or(0, |(_, start, _)| start);
     let counted_from = if raw == base { base } else { 0 };
+    let typed: Vec<Extent> = (0..count)
+        .filter(|number| *number != RAW)
+        .filter_map(row)
+        .filter(|(len, _, kind)| *len != 0 && *kind != 0)
+        .map(|(len, start, _)| Extent::new(start, len))
+        .collect();
+    let whole = row(RAW).map(|(len, start, _)| Extent::new(start, len));
     for number in (0..count).filter(|number| *number != RAW) {
         let (len, start, kind) = row(number)?;
-        if kind == 0 || len == 0 {
+        // `bsdlabel` leaves the type of a first partition unused, whatever is made in it; other such rows are the whole disk.
+        let here = Extent::new(start, len);
+        let is_unused =
+            kind == 0 && (Some(here) == whole || typed.iter().any(|other| !other.intersect(here).is_empty()));
+        if is_unused || len == 0 {
             continue;
         }
         let Some(start) = start.checked_sub(counted_from) else {
@@ -74,6 +85,7 @@ fn letter(number: usize) -> String {
 
 fn type_name(kind: u8) -> String {
     let name = match kind {
+        0 => "unused",
         1 => "swap",
         7 => "UFS",
         8 => "MS-DOS",

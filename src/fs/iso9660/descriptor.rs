@@ -12,12 +12,6 @@ const MAX_DESCRIPTORS: u64 = 256;
 /// How far behind the end of a session the next one is looked for: the lead-out and lead-in of a disc lie between them.
 const MAX_GAP: u64 = 64 << 20;
 
-/// Where the volume says that it has a tree in UDF, too (ECMA-167, part 3).
-pub(super) fn udf(view: View<'_>) -> Option<u64> {
-    let mut places = (16..64u64).map(|number| number.saturating_mul(SECTOR));
-    places.find(|at| view.read_up_to(*at, 5).as_ref() == b"\x00NSR0")
-}
-
 /// In which characters a tree's names are, and who wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {

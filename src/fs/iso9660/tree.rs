@@ -8,6 +8,7 @@ use crate::bytes::{Fields, all_zero, index, offset};
 use crate::content::{Run, Stream};
 use crate::extent::Extent;
 use crate::fault::Fault;
+use crate::fs::trees::Tree;
 use crate::fs::{Anomaly, Entry, EntryKind, posix};
 use crate::fuel::Fuel;
 use crate::image::View;
@@ -19,18 +20,6 @@ const MAX_ENTRIES: usize = 1 << 21;
 const MAX_PATH: usize = 1 << 15;
 /// Anomalies of one tree that are told one by one.
 const MAX_ANOMALIES: usize = 100;
-
-/// What a walk found.
-#[derive(Default)]
-pub(super) struct Tree {
-    /// How it is called: `Rock Ridge`, `Joliet` …
-    pub(super) title: &'static str,
-    pub(super) entries: Vec<Entry>,
-    pub(super) faults: Vec<Fault>,
-    pub(super) anomalies: Vec<Anomaly>,
-    /// What directories, tables and fields take.
-    pub(super) used: Vec<Extent>,
-}
 
 /// A directory that is to be read.
 struct Waiting {
@@ -56,31 +45,29 @@ struct Walk<'img, 'v> {
     is_full: bool,
 }
 
-impl Tree {
-    /// Walks the tree of `volume`, with Rock Ridge where `extended` wants it and it is there.
-    pub(super) fn read(view: View<'_>, volume: &Volume, extended: bool) -> Self {
-        let Some(root) = Record::parse(&volume.root) else { return Self::default() };
-        let extent = root.extent(volume.block);
-        let own = view.read_up_to(extent.start, 255);
-        let fields = own.byte(0).and_then(|len| own.span(0, usize::from(len))).and_then(Record::parse);
-        let skip = fields.filter(|_| extended).and_then(|own| skip_of(own.system));
-        let title = if skip.is_some() { "Rock Ridge" } else { volume.names.title() };
-        let mut walk = Walk {
-            view,
-            volume,
-            skip,
-            tree: Self { title, ..Self::default() },
-            seen: HashSet::new(),
-            stack: vec![Waiting { path: String::new(), extent }],
-            moved: Vec::new(),
-            open: None,
-            fuel: Fuel::new(view.size().saturating_mul(2).saturating_add(1 << 20)),
-            is_full: false,
-        };
-        walk.run();
-        walk.strays();
-        walk.tree
-    }
+/// Walks the tree of `volume`, with Rock Ridge where `extended` wants it and it is there.
+pub(super) fn read(view: View<'_>, volume: &Volume, extended: bool) -> Tree {
+    let Some(root) = Record::parse(&volume.root) else { return Tree::default() };
+    let extent = root.extent(volume.block);
+    let own = view.read_up_to(extent.start, 255);
+    let fields = own.byte(0).and_then(|len| own.span(0, usize::from(len))).and_then(Record::parse);
+    let skip = fields.filter(|_| extended).and_then(|own| skip_of(own.system));
+    let title = if skip.is_some() { "Rock Ridge" } else { volume.names.title() };
+    let mut walk = Walk {
+        view,
+        volume,
+        skip,
+        tree: Tree { title, ..Tree::default() },
+        seen: HashSet::new(),
+        stack: vec![Waiting { path: String::new(), extent }],
+        moved: Vec::new(),
+        open: None,
+        fuel: Fuel::new(view.size().saturating_mul(2).saturating_add(1 << 20)),
+        is_full: false,
+    };
+    walk.run();
+    walk.strays();
+    walk.tree
 }
 
 impl Walk<'_, '_> {
