@@ -16,6 +16,7 @@ pub mod dmg;
 pub mod ewf;
 pub mod file;
 pub mod folder;
+pub mod galois;
 pub mod gz;
 pub mod lz4;
 pub mod map;

@@ -136,14 +136,15 @@ fn snapshots_give_what_was_there_when_they_were_taken() {
 }
 
 /// Wipes a partition of a fixture's disk.
-fn without(name: &str, partition: usize) -> tempfile::NamedTempFile {
+fn without(name: &str, partitions: &[usize]) -> tempfile::NamedTempFile {
     let file = disk(name);
-    let extent = {
-        let image = open(file.path()).expect("it opens");
-        divide(View::whole(image.as_ref())).volumes[partition].extent
-    };
-    let zeros = vec![0; extent.len as usize];
-    std::os::unix::fs::FileExt::write_all_at(file.as_file(), &zeros, extent.start).expect("it is written");
+    let image = open(file.path()).expect("it opens");
+    let layout = divide(View::whole(image.as_ref()));
+    for partition in partitions {
+        let extent = layout.volumes[*partition].extent;
+        let zeros = vec![0; extent.len as usize];
+        std::os::unix::fs::FileExt::write_all_at(file.as_file(), &zeros, extent.start).expect("it is written");
+    }
     file
 }
 
@@ -152,7 +153,7 @@ fn what_is_missing_of_an_array_is_told() {
     for (name, partition, whole) in
         [("md-r1", 0, true), ("md-r10n2", 1, true), ("md-r0", 2, false), ("md-linear", 1, false)]
     {
-        let file = without(name, partition);
+        let file = without(name, &[partition]);
         let image = open(file.path()).expect("it opens");
         let disk = View::whole(image.as_ref());
         let layout = divide(disk);
@@ -213,7 +214,7 @@ fn a_missing_member_of_an_array_with_parity_is_computed() {
         [("md-r4", 3), ("md-r5la", 3), ("md-r5ls", 4), ("md-r5ra", 3), ("md-r5rs", 3), ("md-r6", 4), ("md-r6ra", 4)]
     {
         for partition in 0..count {
-            let file = without(name, partition);
+            let file = without(name, &[partition]);
             let opened = evidex::volume::open::open(file.path(), &Keys::default()).expect("it opens");
             let disk = View::whole(opened.image.as_ref());
             let layout = divide(disk);
@@ -221,6 +222,20 @@ fn a_missing_member_of_an_array_with_parity_is_computed() {
             let size = std::fs::metadata(file.path()).expect("it is there").len();
             assert_eq!(original(opened.image.as_ref()).size(), size, "the evidence is as it is");
             assert!(layout.volumes.iter().all(|v| v.kind == VolumeKind::Assembled || v.extent.end() <= size));
+        }
+    }
+}
+
+#[test]
+fn any_two_missing_members_of_raid_6_are_computed() {
+    for name in ["md-r6", "md-r6ra"] {
+        for (first, second) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+            let file = without(name, &[first, second]);
+            let opened = evidex::volume::open::open(file.path(), &Keys::default()).expect("it opens");
+            let disk = View::whole(opened.image.as_ref());
+            let layout = divide(disk);
+            is_numbered(disk, assembled(&layout)[0], 7, &format!("{name} without {first} and {second}"));
+            assert!(opened.image.unreadable().is_empty(), "nothing of it is lost");
         }
     }
 }

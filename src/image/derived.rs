@@ -5,7 +5,7 @@
 //! bytes have addresses behind the end of the evidence. The evidence itself, as it is hashed and sealed, is
 //! [`Image::original`].
 
-use super::{Image, ImageError, Kind, View, about, folder};
+use super::{Image, ImageError, Kind, View, about, folder, galois};
 use crate::bytes::{index, offset};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
@@ -38,8 +38,8 @@ pub enum How {
     Zeros,
     /// These bytes.
     Given(Vec<u8>),
-    /// The exclusive or of what stands at these places; of none, where it is lost.
-    Computed(Vec<u64>),
+    /// The sum of what stands at these places; of none, where it is lost.
+    Computed(Vec<Term>),
 }
 
 /// A stretch that is not as the evidence has it.
@@ -81,7 +81,10 @@ pub struct Opened {
 }
 
 /// An array of which a part is computed: its id, and how many bytes of what else.
-pub type Rebuilt = (String, Vec<(u64, Vec<u64>)>);
+pub type Rebuilt = (String, Vec<(u64, Vec<Term>)>);
+
+/// Where bytes stand that go into a sum, and what each is multiplied with (see [`galois`]).
+pub type Term = (u64, u8);
 
 /// See the head of this file.
 pub struct Derived {
@@ -129,9 +132,15 @@ impl Derived {
             How::Moved => Ok(below.read(from, len)?.into_owned()),
             How::Computed(of) => {
                 let mut sum = vec![0; index(len)];
-                for place in of {
+                for (place, factor) in of {
                     let bytes = below.read(place.saturating_add(skip), len)?;
-                    sum.iter_mut().zip(bytes.iter()).for_each(|(sum, byte)| *sum ^= byte);
+                    if *factor == 1 {
+                        sum.iter_mut().zip(bytes.iter()).for_each(|(sum, byte)| *sum ^= byte);
+                    } else {
+                        let products = galois::products(*factor);
+                        let product = |byte: &u8| products.get(usize::from(*byte)).copied().unwrap_or(0);
+                        sum.iter_mut().zip(bytes.iter()).for_each(|(sum, byte)| *sum ^= product(byte));
+                    }
                 }
                 Ok(sum)
             }
@@ -249,7 +258,7 @@ mod tests {
             overlay(14, 2, 0, How::Zeros),
             overlay(16, 2, 0, How::Moved),
         ];
-        let rebuilt = vec![("array".to_owned(), vec![(2, vec![0, 1]), (1, vec![2])])];
+        let rebuilt = vec![("array".to_owned(), vec![(2, vec![(0, 1), (1, 1)]), (1, vec![(2, 1)])])];
         let derived = Derived::over(image, overlays, Vec::new(), rebuilt);
         let whole = View::whole(&derived);
         assert_eq!(whole.read(0, 20)?.as_ref(), b"abcdjklmopqrmn\0\0abst");

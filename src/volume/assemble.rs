@@ -4,7 +4,7 @@ use super::{Assembled, Computed, Layout, Parity, Parts, Stretch, Volume, VolumeK
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::image::View;
-use crate::image::derived::{Opened, Rebuilt};
+use crate::image::derived::{Opened, Rebuilt, Term};
 use crate::image::mapped::{Mapped, Mapping, Piece};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -178,11 +178,11 @@ fn rebuild(disk: View<'_>, volumes: &[Volume], made: &Assembled) -> (Vec<Piece>,
     let mut at = disk.image().rebuilt(&made.id);
     let (mut pieces, mut of) = (Vec::new(), Vec::new());
     for computed in &made.computed {
-        let place = |(row, from): &(usize, u64)| {
+        let place = |(row, from, factor): &(usize, u64, u8)| {
             let piece = places(volumes.get(*row)?, Extent::new(*from, computed.len)).next()?;
-            piece.place.filter(|_| piece.len == computed.len)
+            Some((piece.place.filter(|_| piece.len == computed.len)?, *factor))
         };
-        let Some(sources) = computed.of.iter().map(place).collect::<Option<Vec<u64>>>() else { continue };
+        let Some(sources) = computed.of.iter().map(place).collect::<Option<Vec<Term>>>() else { continue };
         if let Some(place) = at {
             pieces.push(Piece { start: computed.start, len: computed.len, place: Some(place) });
         }

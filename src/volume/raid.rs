@@ -3,6 +3,7 @@
 
 use super::Stretch;
 use crate::extent::Extent;
+use crate::image::galois;
 
 /// More pieces than this are not put together: an array of 2 TiB in chunks of 512 KiB has so many.
 const MOST: u64 = 1 << 22;
@@ -35,15 +36,15 @@ pub(super) struct Array {
     pub each: Vec<u64>,
 }
 
-/// Bytes that are stored nowhere: the exclusive or of what stands at these places; of none, where they are lost.
+/// Bytes that are stored nowhere: the sum of what stands at these places, each multiplied; of none, where they are lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Computed {
     /// Where they begin in the volume.
     pub start: u64,
     /// Their number.
     pub len: u64,
-    /// Rows of members, and where in them.
-    pub of: Vec<(usize, u64)>,
+    /// Rows of members, where in them, and what each byte there is multiplied with (see [`galois`]).
+    pub of: Vec<(usize, u64, u8)>,
 }
 
 /// Members that are all here, of an array with parity: at each offset their bytes together give zeros.
@@ -201,15 +202,18 @@ impl Array {
         Ok(())
     }
 
-    /// A chunk of a member that is missing: the rest of its stripe gives it, without the second parity.
+    /// A chunk of a member that is missing: the rest of its stripe gives it.
     fn compute(&self, spread: &mut Spread, start: u64, missing: usize, extent: Extent, place: &Row) {
-        let second = place.second();
-        let others = (0..self.members.len()).filter(|member| *member != missing && Some(*member) != second);
-        let one = |member: usize| {
+        let gone: Vec<usize> =
+            (0..self.members.len()).filter(|m| self.members.get(*m).is_some_and(Option::is_none)).collect();
+        let one = |(member, factor): (usize, u8)| {
             let mut pieces = slice(self.members.get(member)?.as_ref()?, extent);
-            pieces.next().filter(|piece| piece.len == extent.len)?.place
+            let (row, at) = pieces.next().filter(|piece| piece.len == extent.len)?.place?;
+            Some((row, at, factor))
         };
-        match others.map(one).collect::<Option<Vec<_>>>() {
+        let terms =
+            place.terms(missing, &gone).and_then(|terms| terms.into_iter().map(one).collect::<Option<Vec<_>>>());
+        match terms {
             Some(of) => spread.computed.push(Computed { start, len: extent.len, of }),
             None => spread.lose(start, extent.len),
         }
@@ -288,8 +292,43 @@ impl Row {
         }
     }
 
-    fn second(&self) -> Option<usize> {
-        self.parity()?.1
+    /// What a member is multiplied with in the second parity is the generator so many times with itself: as `raid5.c` counts, from
+    /// the member behind that parity, or by the members' numbers in the layouts of DDF.
+    fn exponent(&self, member: usize) -> Option<usize> {
+        let (first, second) = self.parity()?;
+        if matches!(self.layout, 8..=10) {
+            return Some(member);
+        }
+        let from = second?.checked_add(1)?;
+        let mut ring = (0..self.disks).filter_map(|n| n.checked_add(from)?.checked_rem(self.disks));
+        ring.by_ref().filter(|m| *m != first && Some(*m) != second).position(|m| m == member)
+    }
+
+    /// The members that give the chunk of one that is missing, and what each is multiplied with. `gone`: all that are missing.
+    fn terms(&self, missing: usize, gone: &[usize]) -> Option<Vec<(usize, u8)>> {
+        let (first, second) = self.parity()?;
+        let there = (0..self.disks).filter(|member| !gone.contains(member));
+        let others: Vec<usize> =
+            gone.iter().copied().filter(|member| *member != missing && Some(*member) != second).collect();
+        let Some(other) = others.first().copied() else {
+            return Some(there.filter(|member| Some(*member) != second).map(|member| (member, 1)).collect());
+        };
+        let second = second.filter(|second| others.len() == 1 && !gone.contains(second))?;
+        let of = |member: usize| self.exponent(member).map(galois::power);
+        let x = of(missing)?;
+        // Both parities together where another block of data is missing, too, else the second alone.
+        let (by_first, by_second) = if other == first {
+            (0, galois::inverse(x))
+        } else {
+            let (y, both) = (of(other)?, galois::inverse(x ^ of(other)?));
+            (galois::times(y, both), both)
+        };
+        let factor = |member: usize| match member {
+            member if member == first => Some(by_first),
+            member if member == second => Some(by_second),
+            member => Some(by_first ^ galois::times(by_second, of(member)?)),
+        };
+        there.map(|member| Some((member, factor(member)?))).collect()
     }
 
     /// The member that holds the data block of this number.
