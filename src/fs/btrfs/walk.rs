@@ -8,6 +8,7 @@ use super::lost::Recovery;
 use super::node::Key;
 use super::subvolume::Subvolume;
 use crate::fault::Fault;
+use crate::fs::walk::{Frames, MAX_DEPTH, batch};
 use crate::fs::{Batch, Entry, EntryKind, Recovered};
 use crate::fuel::Fuel;
 use rayon::prelude::*;
@@ -15,17 +16,13 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 pub(super) const ORPHANS: &str = "/$OrphanFiles";
-/// No path may be deeper.
-pub(super) const MAX_DEPTH: usize = 1024;
-/// Entries that are made together.
-const BATCH: usize = 1024;
 
 /// A directory on the way.
-struct Frame {
+#[derive(Clone)]
+struct Directory {
     path: Arc<str>,
     number: u64,
     within: Arc<Subvolume>,
-    names: std::vec::IntoIter<Dirent>,
 }
 
 /// What the walk meets next.
@@ -46,7 +43,7 @@ pub(super) struct Met {
 
 pub(super) struct Walk<'a> {
     btrfs: &'a Btrfs<'a>,
-    frames: Vec<Frame>,
+    frames: Frames<Directory, Dirent>,
     faults: VecDeque<Fault>,
     met: BTreeMap<u64, Met>,
     /// Subvolumes that no directory names.
@@ -61,7 +58,7 @@ impl<'a> Walk<'a> {
     pub(super) fn new(btrfs: &'a Btrfs<'a>) -> Self {
         let mut walk = Self {
             btrfs,
-            frames: Vec::new(),
+            frames: Frames::new(),
             faults: VecDeque::new(),
             met: BTreeMap::new(),
             loose: None,
@@ -91,7 +88,7 @@ impl<'a> Walk<'a> {
             self.faults.push_back(btrfs.disk.fault(0, format!("the root directory of subvolume {id} is not there")));
         }
         self.faults.extend(found.wrong.iter().map(|what| btrfs.disk.fault(found.at, what.clone())));
-        self.frames.push(Frame { path, number: FIRST, within, names: found.names.into_iter() });
+        self.frames.enter(Directory { path, number: FIRST, within }, found.names);
         true
     }
 
@@ -119,30 +116,24 @@ impl<'a> Walk<'a> {
     }
 
     fn next_named(&mut self) -> Option<Step> {
-        while let Some(frame) = self.frames.last_mut() {
-            let Some(dirent) = frame.names.next() else {
-                self.frames.pop();
-                continue;
-            };
-            let named = Named {
-                directory: Arc::clone(&frame.path),
-                name: dirent.name,
-                file_type: dirent.file_type,
-                at: dirent.at,
-                number: dirent.target.object,
-                within: Arc::clone(&frame.within),
-                is_orphan: false,
-            };
-            let above = (frame.within.id, frame.number);
-            if dirent.target.kind == item::ROOT {
-                return Some(self.subvolume(&named, above));
-            }
-            if let Some(met) = self.met.get_mut(&named.within.id) {
-                met.named.insert(named.number);
-            }
-            return Some(self.inode(named));
+        let (directory, dirent) = self.frames.next()?;
+        let above = (directory.within.id, directory.number);
+        let named = Named {
+            directory: directory.path,
+            name: dirent.name,
+            file_type: dirent.file_type,
+            at: dirent.at,
+            number: dirent.target.object,
+            within: directory.within,
+            is_orphan: false,
+        };
+        if dirent.target.kind == item::ROOT {
+            return Some(self.subvolume(&named, above));
         }
-        None
+        if let Some(met) = self.met.get_mut(&named.within.id) {
+            met.named.insert(named.number);
+        }
+        Some(self.inode(named))
     }
 
     /// A name that leads to a subvolume.
@@ -150,7 +141,7 @@ impl<'a> Walk<'a> {
         let (btrfs, id) = (self.btrfs, named.number);
         let path: Arc<str> = Arc::from([&named.directory, "/", &named.name].concat());
         let hangs = btrfs.subvolumes.hangs(id, (above, directory, &named.name));
-        let deep = self.frames.len() >= MAX_DEPTH;
+        let deep = self.frames.is_full();
         let faults = self.faults.len();
         if !hangs || deep || !self.enter(id, Arc::clone(&path)) {
             let mut entry = Entry::new(path.to_string(), EntryKind::Directory, format!("{above}-{id}"), named.at);
@@ -202,14 +193,14 @@ impl<'a> Walk<'a> {
         let Some(met) = self.met.get_mut(&named.within.id) else { return Step::Ready(Box::new(Ok(entry))) };
         let what = match met.directories.get(&number) {
             Some(elsewhere) => Some(format!("directory {number} was listed as {elsewhere}")),
-            None if self.frames.len() >= MAX_DEPTH => Some(format!("more than {MAX_DEPTH} directories deep: not read")),
+            None if self.frames.is_full() => Some(format!("more than {MAX_DEPTH} directories deep: not read")),
             None => None,
         };
         if let Some(what) = what {
             entry.faults.push(self.btrfs.disk.fault(entry.at, what));
         } else {
             met.directories.insert(number, Arc::clone(&path));
-            self.frames.push(Frame { path, number, within: named.within, names: found.names.into_iter() });
+            self.frames.enter(Directory { path, number, within: named.within }, found.names);
         }
         Step::Ready(Box::new(Ok(entry)))
     }
@@ -306,27 +297,19 @@ impl Iterator for Walk<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let mut steps = Vec::with_capacity(BATCH);
-        while steps.len() < BATCH
-            && let Some(step) = self.step()
-        {
-            steps.push(step);
-        }
-        if !steps.is_empty() {
-            let btrfs = self.btrfs;
-            let made = steps.into_par_iter().map(|step| match step {
-                Step::Ready(ready) => *ready,
-                Step::Named(named) => {
-                    let found = Found::read(btrfs, &named.within, named.number);
-                    let mut entry = entry::make(btrfs, &named, &found);
-                    settle(btrfs, &mut entry, &named, &found);
-                    Ok(entry)
-                }
-            });
-            return Some(made.collect());
-        }
-        if std::mem::replace(&mut self.is_done, true) {
-            return None;
+        let btrfs = self.btrfs;
+        let make = |step| match step {
+            Step::Ready(ready) => *ready,
+            Step::Named(named) => {
+                let found = Found::read(btrfs, &named.within, named.number);
+                let mut entry = entry::make(btrfs, &named, &found);
+                settle(btrfs, &mut entry, &named, &found);
+                Ok(entry)
+            }
+        };
+        let made = batch(|| self.step(), make);
+        if made.is_some() || std::mem::replace(&mut self.is_done, true) {
+            return made;
         }
         Some(Recovery::new(self.btrfs, &self.met).run())
     }

@@ -28,7 +28,7 @@ enum Step {
 /// then what was deleted.
 pub(super) struct Walk<'a> {
     fs: &'a F2fs<'a>,
-    frames: Frames<Dirent>,
+    frames: Frames<Arc<str>, Dirent>,
     faults: VecDeque<Fault>,
     /// Inodes that a name leads to.
     named: HashSet<u32>,

@@ -5,23 +5,13 @@ use super::entry::{self, Named};
 use super::inode::{Holds, Inode};
 use super::{Squashfs, superblock::Superblock};
 use crate::fault::Fault;
+use crate::fs::walk::{Frames, MAX_DEPTH, batch};
 use crate::fs::{Batch, Entry, EntryKind};
 use crate::fuel::Fuel;
-use rayon::prelude::*;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 const ORPHANS: &str = "/$OrphanFiles";
-/// No path may be deeper.
-const MAX_DEPTH: usize = 1024;
-/// Entries that are made together.
-const BATCH: usize = 1024;
-
-/// A directory on the way.
-struct Frame {
-    path: Arc<str>,
-    names: std::vec::IntoIter<Dirent>,
-}
 
 /// What the walk meets next.
 enum Step {
@@ -32,7 +22,7 @@ enum Step {
 /// All entries, depth first: what a directory holds follows on its own entry.
 pub(super) struct Walk<'a> {
     fs: &'a Squashfs<'a>,
-    frames: Vec<Frame>,
+    frames: Frames<Arc<str>, Dirent>,
     faults: VecDeque<Fault>,
     /// References of inodes that a name leads to.
     named: HashSet<u64>,
@@ -51,7 +41,7 @@ impl<'a> Walk<'a> {
         let tank = names.saturating_mul(4).saturating_add(inodes.saturating_mul(64)).saturating_add(1 << 24);
         let mut walk = Self {
             fs,
-            frames: Vec::new(),
+            frames: Frames::new(),
             faults: VecDeque::new(),
             named: HashSet::new(),
             walked: HashSet::new(),
@@ -83,7 +73,7 @@ impl<'a> Walk<'a> {
         let Some((Inode { holds: Holds::Names { reference: first, len }, .. }, _)) = self.fs.inode(reference) else {
             return None;
         };
-        if self.frames.len() >= MAX_DEPTH {
+        if self.frames.is_full() {
             return Some(format!("more than {MAX_DEPTH} directories deep: not read"));
         }
         if !self.walked.insert(reference) {
@@ -93,7 +83,7 @@ impl<'a> Walk<'a> {
             return Some("directories hold more than there is room for: not read".to_owned());
         }
         let (names, whole) = dir::names(&self.fs.directories, first, len);
-        self.frames.push(Frame { path, names: names.into_iter() });
+        self.frames.enter(path, names);
         (!whole).then(|| "not all of its names can be read".to_owned())
     }
 
@@ -123,15 +113,10 @@ impl<'a> Walk<'a> {
     }
 
     fn next_named(&mut self) -> Option<Named> {
-        while let Some(frame) = self.frames.last_mut() {
-            if let Some(dirent) = frame.names.next() {
-                self.named.insert(dirent.inode);
-                let (directory, inode) = (Arc::clone(&frame.path), self.fs.inode(dirent.inode));
-                return Some(Named { directory, dirent, inode, is_orphan: false });
-            }
-            self.frames.pop();
-        }
-        None
+        let (directory, dirent) = self.frames.next()?;
+        self.named.insert(dirent.inode);
+        let inode = self.fs.inode(dirent.inode);
+        Some(Named { directory, dirent, inode, is_orphan: false })
     }
 
     /// The next inode that no name leads to: a damaged directory held its name.
@@ -175,17 +160,11 @@ impl Iterator for Walk<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let mut steps = Vec::with_capacity(BATCH);
-        while steps.len() < BATCH
-            && let Some(step) = self.step()
-        {
-            steps.push(step);
-        }
         let fs = self.fs;
-        let made = steps.into_par_iter().map(|step| match step {
+        let make = |step| match step {
             Step::Ready(ready) => *ready,
             Step::Named(named) => Ok(entry::make(fs, &named)),
-        });
-        Some(made.collect()).filter(|batch: &Batch| !batch.is_empty())
+        };
+        batch(|| self.step(), make)
     }
 }

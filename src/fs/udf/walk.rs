@@ -10,6 +10,7 @@ use super::tag::{self, Address, Tag};
 use crate::bytes::Fields;
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
+use crate::fs::walk::{BATCH, Frames, MAX_DEPTH, steps};
 use crate::fs::{Batch, Entry, EntryKind, Origin, Recovered, pieces};
 use crate::fuel::Fuel;
 use rayon::prelude::*;
@@ -17,20 +18,10 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 const ORPHANS: &str = "/$OrphanFiles";
-/// No path may be deeper.
-const MAX_DEPTH: usize = 1024;
-/// Entries that are made together.
-const BATCH: usize = 1024;
 /// Bytes of free space that are looked at together.
 const PIECE: usize = 16 << 20;
 /// Entries without a name that are looked for.
 const MAX_ORPHANS: usize = 1 << 20;
-
-/// A directory on the way.
-struct Frame {
-    path: Arc<str>,
-    fids: std::vec::IntoIter<Fid>,
-}
 
 /// What the walk meets next.
 enum Step {
@@ -41,7 +32,7 @@ enum Step {
 /// A walk over a volume.
 pub(super) struct Walk<'a, 'img> {
     pub(super) reader: Reader<'a, 'img>,
-    frames: Vec<Frame>,
+    frames: Frames<Arc<str>, Fid>,
     ready: VecDeque<Fault>,
     /// Entries that a live name leads to.
     named: HashSet<Address>,
@@ -71,7 +62,7 @@ impl<'a, 'img> Walk<'a, 'img> {
         let tank = layout.view.size().saturating_mul(4).saturating_add(1 << 24);
         let mut walk = Self {
             reader: Reader { layout, fuel: Fuel::new(tank), used: collect.then(Vec::new), met: HashSet::new() },
-            frames: Vec::new(),
+            frames: Frames::new(),
             ready: VecDeque::new(),
             named: HashSet::new(),
             walked: HashSet::new(),
@@ -115,7 +106,7 @@ impl<'a, 'img> Walk<'a, 'img> {
         if !self.walked.insert(file.address) {
             return vec![self.reader.fault(file.at, "it was listed elsewhere")];
         }
-        if self.frames.len() >= MAX_DEPTH {
+        if self.frames.is_full() {
             return vec![self.reader.fault(file.at, format!("more than {MAX_DEPTH} directories deep: not read"))];
         }
         let listing = self.reader.names(file.size, mapping);
@@ -129,7 +120,7 @@ impl<'a, 'img> Walk<'a, 'img> {
             let new = gone.iter().zip(new).filter(|(_, new)| *new).map(|(fid, _)| (Arc::clone(path), fid.clone()));
             self.lost.extend(new);
         }
-        self.frames.push(Frame { path: Arc::clone(path), fids: live.into_iter() });
+        self.frames.enter(Arc::clone(path), live);
         faults
     }
 
@@ -140,21 +131,14 @@ impl<'a, 'img> Walk<'a, 'img> {
         if !self.first.is_empty() {
             return Some(Step::Ready(std::mem::take(&mut self.first).into_iter().map(Ok).collect()));
         }
-        while let Some(frame) = self.frames.last_mut() {
-            let Some(fid) = frame.fids.next() else {
-                self.frames.pop();
-                continue;
-            };
-            let path = Arc::clone(&frame.path);
-            self.named.insert(fid.file.at);
-            if !fid.is_directory() {
-                return Some(Step::Named(path, fid));
-            }
-            let file = self.reader.layout.entry(fid.file.at);
-            self.is_damaged |= file.is_none();
-            return Some(Step::Ready(self.make(&path, &fid, file)));
+        let (path, fid) = self.frames.next()?;
+        self.named.insert(fid.file.at);
+        if !fid.is_directory() {
+            return Some(Step::Named(path, fid));
         }
-        None
+        let file = self.reader.layout.entry(fid.file.at);
+        self.is_damaged |= file.is_none();
+        Some(Step::Ready(self.make(&path, &fid, file)))
     }
 
     /// The next entry in use that no name leads to, where a directory was damaged; directories first, as they may have names of the
@@ -219,12 +203,7 @@ impl<'a, 'img> Walk<'a, 'img> {
 
     /// The next live entries; none where all were met.
     pub(super) fn live(&mut self) -> Option<Batch> {
-        let mut steps = Vec::with_capacity(BATCH);
-        while steps.len() < BATCH
-            && let Some(step) = self.step()
-        {
-            steps.push(step);
-        }
+        let mut steps = steps(&mut || self.step());
         // Once all names were met, and what they lead to is known; what a directory names comes before the next.
         while steps.len() < BATCH
             && (self.strays.is_some() || steps.is_empty())

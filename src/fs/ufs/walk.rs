@@ -7,6 +7,7 @@ use super::{Ufs, attribute};
 use crate::content::{Content, Stream};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
+use crate::fs::walk::{Frames, MAX_DEPTH, steps};
 use crate::fs::{Batch, Entry, EntryKind, Origin, Recovered, pieces};
 use crate::fuel::Fuel;
 use crate::text::Decimal;
@@ -17,20 +18,10 @@ use std::sync::Arc;
 const ORPHANS: &str = "/$OrphanFiles";
 /// The root directory.
 const ROOT: u32 = 2;
-/// No path may be deeper.
-const MAX_DEPTH: usize = 1024;
-/// Entries that are made together.
-const BATCH: usize = 1024;
 /// Bytes of a directory that are read.
 const MAX_DIRECTORY: u64 = 1 << 30;
 /// The longest target of a symbolic link.
 const MAX_TARGET: u64 = 4096;
-
-/// A directory on the way.
-struct Frame {
-    path: Arc<str>,
-    names: std::vec::IntoIter<Dirent>,
-}
 
 /// A name that is met: of a directory, or ours for an inode without one.
 struct Named {
@@ -47,7 +38,7 @@ enum Step {
 /// A walk over a volume.
 pub(super) struct Walk<'a, 'img> {
     fs: &'a Ufs<'img>,
-    frames: Vec<Frame>,
+    frames: Frames<Arc<str>, Dirent>,
     faults: VecDeque<Fault>,
     /// Inodes that a live name leads to.
     named: HashSet<u32>,
@@ -65,7 +56,7 @@ impl<'a, 'img> Walk<'a, 'img> {
         let fragments = fs.sb.size.min(fs.view.size().checked_div(512).unwrap_or(0));
         let mut walk = Self {
             fs,
-            frames: Vec::new(),
+            frames: Frames::new(),
             faults: VecDeque::new(),
             named: HashSet::from([ROOT]),
             walked: HashSet::new(),
@@ -117,13 +108,13 @@ impl<'a, 'img> Walk<'a, 'img> {
         if !self.walked.insert(number) {
             return vec![self.fs.fault(inode.at, format!("directory {number} was listed elsewhere"))];
         }
-        if self.frames.len() >= MAX_DEPTH {
+        if self.frames.is_full() {
             return vec![self.fs.fault(inode.at, format!("more than {MAX_DEPTH} directories deep: not read"))];
         }
         let (names, faults) = self.names(inode, mapping);
         let (live, gone) = names.finish();
         self.lost.extend(gone.into_iter().map(|dirent| (Arc::clone(&path), dirent)));
-        self.frames.push(Frame { path, names: live.into_iter() });
+        self.frames.enter(path, live);
         faults
     }
 
@@ -140,14 +131,9 @@ impl<'a, 'img> Walk<'a, 'img> {
     }
 
     fn next_named(&mut self) -> Option<Named> {
-        while let Some(frame) = self.frames.last_mut() {
-            if let Some(dirent) = frame.names.next() {
-                self.named.insert(dirent.inode);
-                return Some(Named { directory: Arc::clone(&frame.path), dirent, is_orphan: false });
-            }
-            self.frames.pop();
-        }
-        None
+        let (directory, dirent) = self.frames.next()?;
+        self.named.insert(dirent.inode);
+        Some(Named { directory, dirent, is_orphan: false })
     }
 
     /// The next inode in use that no name leads to, directories first: they may hold names of the others.
@@ -258,12 +244,7 @@ impl<'a, 'img> Walk<'a, 'img> {
 
     /// The next live entries; the inodes of a batch are read side by side.
     fn live(&mut self) -> Option<Batch> {
-        let mut steps = Vec::with_capacity(BATCH);
-        while steps.len() < BATCH
-            && let Some(step) = self.step()
-        {
-            steps.push(step);
-        }
+        let steps = steps(&mut || self.step());
         let fs = self.fs;
         let read = |step: Step| match step {
             Step::Named(named) => {

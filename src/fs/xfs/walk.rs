@@ -8,6 +8,7 @@ use super::inode::{Format, Inode};
 use super::lost::{Lost, Recovery};
 use super::map::Mapping;
 use crate::fault::Fault;
+use crate::fs::walk::{Frames, MAX_DEPTH, batch};
 use crate::fs::{Batch, Entry, EntryKind};
 use crate::fuel::Fuel;
 use rayon::prelude::*;
@@ -15,16 +16,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 pub(super) const ORPHANS: &str = "/$OrphanFiles";
-/// No path may be deeper.
-pub(super) const MAX_DEPTH: usize = 1024;
-/// Entries that are made together.
-const BATCH: usize = 1024;
-
-/// A directory on the way.
-struct Frame {
-    path: Arc<str>,
-    names: std::vec::IntoIter<Dirent>,
-}
 
 /// What the walk meets next.
 enum Step {
@@ -38,7 +29,7 @@ enum Step {
 /// then what was deleted.
 pub(super) struct Walk<'a> {
     xfs: &'a Xfs<'a>,
-    frames: Vec<Frame>,
+    frames: Frames<Arc<str>, Dirent>,
     faults: VecDeque<Fault>,
     /// Inodes that a name leads to.
     named: HashSet<u64>,
@@ -54,7 +45,7 @@ impl<'a> Walk<'a> {
     pub(super) fn new(xfs: &'a Xfs<'a>) -> Self {
         let mut walk = Self {
             xfs,
-            frames: Vec::new(),
+            frames: Frames::new(),
             faults: VecDeque::new(),
             named: HashSet::new(),
             walked: HashMap::new(),
@@ -83,7 +74,7 @@ impl<'a> Walk<'a> {
                 }
                 let (names, faults) = self.names("", &root, &map);
                 self.faults.extend(faults);
-                self.frames.push(Frame { path: Arc::from(""), names });
+                self.frames.enter(Arc::from(""), names);
             }
             None => {
                 let at = disk.sb.inode_byte(number).unwrap_or(0);
@@ -93,12 +84,12 @@ impl<'a> Walk<'a> {
     }
 
     /// The live names of a directory; the lost ones are kept.
-    fn names(&mut self, path: &str, inode: &Inode, map: &Mapping) -> (std::vec::IntoIter<Dirent>, Vec<Fault>) {
+    fn names(&mut self, path: &str, inode: &Inode, map: &Mapping) -> (Vec<Dirent>, Vec<Fault>) {
         let disk = &self.xfs.disk;
         let found = names(self.xfs, inode, map, false);
         let path: Arc<str> = Arc::from(path);
         self.lost.extend(found.lost.into_iter().map(|dirent| Lost { path: Arc::clone(&path), dirent }));
-        (found.live.into_iter(), found.wrong.into_iter().map(|(at, what)| disk.fault(at, what)).collect())
+        (found.live, found.wrong.into_iter().map(|(at, what)| disk.fault(at, what)).collect())
     }
 
     /// Steps that the extents of an inode may take: no sound file has more extents, or more blocks in its tree, than it
@@ -130,14 +121,9 @@ impl<'a> Walk<'a> {
     }
 
     fn next_named(&mut self) -> Option<Named> {
-        while let Some(frame) = self.frames.last_mut() {
-            if let Some(dirent) = frame.names.next() {
-                self.named.insert(dirent.inode);
-                return Some(Named { directory: Arc::clone(&frame.path), dirent, is_orphan: false });
-            }
-            self.frames.pop();
-        }
-        None
+        let (directory, dirent) = self.frames.next()?;
+        self.named.insert(dirent.inode);
+        Some(Named { directory, dirent, is_orphan: false })
     }
 
     /// The entry of a directory, whose names are the next to be met.
@@ -146,7 +132,7 @@ impl<'a> Walk<'a> {
         if self.walked.contains_key(&inode.number) {
             let what = format!("directory {} was listed elsewhere", inode.number);
             entry.faults.push(self.xfs.disk.fault(inode.at, what));
-        } else if self.frames.len() >= MAX_DEPTH {
+        } else if self.frames.is_full() {
             let what = format!("more than {MAX_DEPTH} directories deep: not read");
             entry.faults.push(self.xfs.disk.fault(inode.at, what));
         } else {
@@ -154,7 +140,7 @@ impl<'a> Walk<'a> {
             entry.faults.extend(faults);
             let path: Arc<str> = Arc::from(entry.path.as_str());
             self.walked.insert(inode.number, Arc::clone(&path));
-            self.frames.push(Frame { path, names });
+            self.frames.enter(path, names);
         }
         entry
     }
@@ -208,24 +194,14 @@ impl Iterator for Walk<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let mut steps = Vec::with_capacity(BATCH);
-        while steps.len() < BATCH
-            && let Some(step) = self.step()
-        {
-            steps.push(step);
-        }
-        if !steps.is_empty() {
-            let xfs = self.xfs;
-            let made = steps.into_par_iter().map(|step| match step {
-                Step::Ready(ready) => *ready,
-                Step::Named(named, inode, cost) => {
-                    Ok(entry::make(xfs, &named, inode.as_deref(), &mut Fuel::new(cost)).0)
-                }
-            });
-            return Some(made.collect());
-        }
-        if std::mem::replace(&mut self.is_done, true) {
-            return None;
+        let xfs = self.xfs;
+        let make = |step| match step {
+            Step::Ready(ready) => *ready,
+            Step::Named(named, inode, cost) => Ok(entry::make(xfs, &named, inode.as_deref(), &mut Fuel::new(cost)).0),
+        };
+        let made = batch(|| self.step(), make);
+        if made.is_some() || std::mem::replace(&mut self.is_done, true) {
+            return made;
         }
         let (named, walked) = (std::mem::take(&mut self.named), std::mem::take(&mut self.walked));
         let recovery = Recovery::new(self.xfs, &named, walked);
