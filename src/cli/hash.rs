@@ -60,6 +60,11 @@ pub(super) fn run(args: &HashArgs, common: &Common) -> Result<ExitCode> {
         };
         writeln!(out, "{:<6} {}  carried by the container: {verdict}", stored.algorithm.name(), stored.hex)?;
     }
+    let (sums, wrong) = (image.about().sums.len(), against.iter().filter(|what| what.contains("CRC-32")).count());
+    if sums > 0 {
+        let verdict = if wrong == 0 { "all hold".to_owned() } else { format!("{wrong} DO NOT HOLD") };
+        writeln!(out, "crc32  {sums} carried by the container for its parts: {verdict}")?;
+    }
     Ok(holds)
 }
 

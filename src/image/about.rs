@@ -1,5 +1,6 @@
 //! What a container says of itself and of how its evidence was acquired, and what is wrong with it.
 
+use crate::extent::Extent;
 pub use crate::hash::Algorithm;
 
 /// A hash of the evidence that its container carries.
@@ -11,11 +12,24 @@ pub struct Stored {
     pub hex: String,
 }
 
+/// A CRC-32 that a container carries of a part of the evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summed {
+    /// What it is of: `partition table 4`.
+    pub what: String,
+    /// Its bytes, one stretch behind the other.
+    pub extents: Vec<Extent>,
+    /// It.
+    pub crc32: u32,
+}
+
 /// What a container says beside the evidence. Nothing in it names a path of this machine: it is recorded in the case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// The hashes that it carries.
     pub hashes: Vec<Stored>,
+    /// The checksums that it carries of parts of it.
+    pub sums: Vec<Summed>,
     /// How the evidence was acquired, and what the container is: name and value.
     pub facts: Vec<(String, String)>,
     /// What of the container is damaged or contradicts itself, a sentence each.
@@ -25,7 +39,8 @@ pub struct About {
 }
 
 /// Of evidence that is in no container.
-pub static NOTHING: About = About { hashes: Vec::new(), facts: Vec::new(), faults: Vec::new(), remarks: Vec::new() };
+pub static NOTHING: About =
+    About { hashes: Vec::new(), sums: Vec::new(), facts: Vec::new(), faults: Vec::new(), remarks: Vec::new() };
 
 /// The most sentences of one kind: a container that is damaged throughout does not fill a record.
 const MOST: usize = 64;

@@ -3,12 +3,14 @@
 //! Big-endian. The last 512 bytes (`koly`) say where a property list stands; its `blkx` entries hold tables (`mish`), one a partition,
 //! of chunks: kind, first sector, sectors, place and length in the data fork. Apple does not document the format; this follows
 //! `dmg2img` notes by J. Levin ("Demystifying the DMG File Format") and what QEMU's driver documents. Chunks are packed with ADC,
-//! zlib, bzip2, LZFSE or LZMA (xz). Tables that leave sectors out leave zeros.
+//! zlib, bzip2, LZFSE or LZMA (xz). Tables that leave sectors out leave zeros. A table may carry the CRC-32 of its content but for
+//! the sectors that it says are not used, the trailer that of these checksums.
 
+use super::Taken;
+use super::about::{About, Summed};
 use super::chunks::{Chunks, Files, MAX_GRAIN, Piece, Place, Table};
 use super::codec::Codec;
 use super::file::{Source, unfit};
-use super::{Taken, about::About};
 use crate::bytes::{Fields, index};
 use crate::extent::Extent;
 use base64::Engine;
@@ -19,6 +21,9 @@ const SECTOR: u64 = 512;
 const TRAILER: u64 = 512;
 /// A larger property list is none that macOS writes.
 const MAX_LIST: u64 = 256 << 20;
+/// Where a table has its checksum, and the kind of it that is known.
+const SUM: usize = 72;
+const CRC32: u32 = 2;
 const MAX_CHUNKS: usize = 1 << 24;
 
 /// The disk.
@@ -56,11 +61,22 @@ pub fn open(path: &Path) -> Taken {
     let text = text.ok_or_else(|| damaged("has no property list where its trailer says"))?;
     let (mut about, mut dmg) =
         (About::default(), Dmg { size: field(492).saturating_mul(SECTOR), grain: SECTOR, chunks: Vec::new() });
+    let mut sums = crc32fast::Hasher::new();
     for (number, table) in tables(text).enumerate() {
-        let read = table.and_then(|table| dmg.add(&table, field(24), meta.len()));
-        if read.is_none() {
+        let read = table.as_ref().and_then(|table| dmg.add(table, field(24), meta.len()));
+        let Some(extents) = read else {
             about.fault(format!("table {number} of its partitions is damaged: what it names is missing"));
+            continue;
+        };
+        let table = table.unwrap_or_default();
+        sums.update(table.span(SUM, 4).unwrap_or_default());
+        if (table.be32(64), table.be32(68)) == (Some(CRC32), Some(32)) {
+            let (what, crc32) = (format!("table {number} of its partitions"), table.be32(SUM).unwrap_or(0));
+            about.sums.push(Summed { what, extents, crc32 });
         }
+    }
+    if trailer.be32(352) == Some(CRC32) && trailer.be32(360) != Some(sums.finalize()) {
+        about.fault("the checksum of the checksums of its tables does not fit");
     }
     if dmg.chunks.is_empty() {
         return Err(damaged("has no table of chunks that can be read"));
@@ -82,8 +98,10 @@ fn tables(list: &[u8]) -> impl Iterator<Item = Option<Vec<u8>>> + '_ {
 }
 
 impl Dmg {
-    /// Adds the chunks of a table, whose places are counted from `fork`.
-    fn add(&mut self, table: &[u8], fork: u64, end: u64) -> Option<()> {
+    /// Adds the chunks of a table, whose places are counted from `fork`; gives the stretches of which it has a checksum: all but
+    /// those that it says are not used.
+    fn add(&mut self, table: &[u8], fork: u64, end: u64) -> Option<Vec<Extent>> {
+        let mut summed = Vec::<Extent>::new();
         let (first, offset) = (table.be64(8)?, table.be64(24)?);
         if table.span(0, 4)? != b"mish" {
             return None;
@@ -107,6 +125,11 @@ impl Dmg {
                 0xffff_ffff => break,
                 _ => Place::Lost,
             };
+            match summed.last_mut() {
+                _ if kind == 2 => {}
+                Some(last) if last.end() == extent.start => last.len = last.len.saturating_add(len),
+                _ => summed.push(extent),
+            }
             let is_packed = matches!(place, Place::Packed { .. });
             if self.chunks.len() >= MAX_CHUNKS {
                 return None;
@@ -117,7 +140,7 @@ impl Dmg {
             let place = if is_packed && len > MAX_GRAIN { Place::Lost } else { place };
             self.chunks.push(Piece::new(extent, place));
         }
-        Some(())
+        Some(summed)
     }
 
     /// Sorts the chunks; of those that overlap the first holds.

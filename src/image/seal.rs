@@ -4,7 +4,7 @@
 //! were. A block device keeps no such times, so its BLAKE3 stands in for them and is taken again at the end.
 
 use super::Image;
-use super::about::Stored;
+use super::about::{Stored, Summed};
 use super::ahead::each_part;
 use super::folder::Listed;
 use crate::extent::Extent;
@@ -154,7 +154,27 @@ pub fn contradictions(image: &dyn Image, taken: &Hashes) -> Vec<String> {
         })
     };
     let whole = image.about().hashes.iter().filter_map(differs);
-    whole.chain(files_against(image)).collect()
+    whole.chain(sums_against(image)).chain(files_against(image)).collect()
+}
+
+/// The same of the parts of which the container carries checksums.
+fn sums_against(image: &dyn Image) -> Vec<String> {
+    let differs = |summed: &Summed| {
+        let mut crc = crc32fast::Hasher::new();
+        for extent in &summed.extents {
+            let mut at = extent.start;
+            while at < extent.end() {
+                let part = image.part_once(Extent::between(at, extent.end())).ok().filter(|part| !part.is_empty())?;
+                crc.update(&part);
+                at = at.saturating_add(part.len() as u64);
+            }
+        }
+        let (what, told, is) = (&summed.what, summed.crc32, crc.finalize());
+        (is != told).then(|| {
+            format!("{what}: the CRC-32 that the container carries is {told:08x}, that of its content is {is:08x}")
+        })
+    };
+    image.about().sums.par_iter().filter_map(differs).collect()
 }
 
 /// The same of the files of evidence that is files and carries their hashes.
