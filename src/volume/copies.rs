@@ -27,37 +27,69 @@ pub struct Disagreement {
     pub extents: Vec<Extent>,
 }
 
+/// What of a stretch does not fit.
+#[derive(Default)]
+struct Unlike {
+    /// The first stretches, in bytes of the image.
+    extents: Vec<Extent>,
+    /// All bytes that do not fit.
+    bytes: u64,
+    /// Bytes that could not be read, and were not compared.
+    unread: u64,
+}
+
+impl Unlike {
+    /// Both, the second behind the first: the same however they are brought together.
+    fn and(mut self, other: Self) -> Self {
+        let room = MOST.saturating_sub(self.extents.len());
+        self.extents.extend(other.extents.into_iter().take(room));
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.unread = self.unread.saturating_add(other.unread);
+        self
+    }
+
+    fn of(extents: impl Iterator<Item = Extent>) -> Self {
+        let joined = ExtentSet::new(extents.collect());
+        let extents = joined.as_slice().iter().take(MOST).copied().collect();
+        Self { extents, bytes: joined.total(), unread: 0 }
+    }
+}
+
 /// Compares all copies of a disk's volumes with what is read of them, and parity with what it was made of: reads all of that.
 pub fn disagreements(disk: View<'_>, layout: &Layout) -> Vec<Disagreement> {
     let volume = |number: u32| layout.volumes.iter().find(|volume| volume.number == number);
     let mirrored = |(number, copies): &(u32, Vec<Piece>)| {
         let volume = volume(*number)?;
         let windows: Vec<Piece> = copies.iter().flat_map(|piece| windows(*piece)).collect();
-        let unlike = windows.par_iter().map(|piece| compare(disk, volume, *piece)).collect();
-        tell(volume, unlike, &|bytes| {
-            format!("{bytes} bytes of a copy differ from the one that is read of {}", volume.name)
-        })
+        let unlike = windows.par_iter().map(|piece| compare(disk, volume, *piece)).reduce(Unlike::default, Unlike::and);
+        tell(volume, &unlike, &format!("of a copy differ from the one that is read of {}", volume.name))
     };
     let checked = |(number, parity): &(u32, Parity<Piece>)| {
         let volume = volume(*number).filter(|_| parity.chunk <= WINDOW)?;
-        let stripes: Vec<u64> = (0..parity.len.checked_div(parity.chunk)?).collect();
-        let unlike =
-            stripes.par_iter().map(|stripe| stripe_unlike(disk, parity, *stripe).unwrap_or_default()).collect();
-        tell(volume, unlike, &|bytes| format!("{bytes} bytes of parity do not fit the data of {}", volume.name))
+        let stripes = 0..parity.len.checked_div(parity.chunk)?;
+        let unlike = |stripe| {
+            let unread = || Unlike { unread: parity.chunk, ..Unlike::default() };
+            stripe_unlike(disk, parity, stripe).unwrap_or_else(unread)
+        };
+        let unlike = stripes.into_par_iter().map(unlike).reduce(Unlike::default, Unlike::and);
+        tell(volume, &unlike, &format!("of parity do not fit the data of {}", volume.name))
     };
     layout.copies.iter().filter_map(mirrored).chain(layout.parities.iter().filter_map(checked)).collect()
 }
 
-fn tell(volume: &Volume, unlike: Vec<Vec<Extent>>, what: &dyn Fn(u64) -> String) -> Option<Disagreement> {
-    let unlike = ExtentSet::new(unlike.into_iter().flatten().collect());
-    let first = unlike.as_slice().first()?;
-    let sign = Fault::new(first.start, &volume.type_name, what(unlike.total()));
-    let extents = unlike.as_slice().iter().take(MOST).copied().collect();
-    Some(Disagreement { number: volume.number, sign, extents })
+fn tell(volume: &Volume, unlike: &Unlike, what: &str) -> Option<Disagreement> {
+    let first = unlike.extents.first().map_or(volume.first(), |first| first.start);
+    let rest = match unlike.unread {
+        0 => String::new(),
+        unread => format!("; {unread} bytes could not be read, and were not compared"),
+    };
+    let sign = Fault::new(first, &volume.type_name, format!("{} bytes {what}{rest}", unlike.bytes));
+    let extents = ExtentSet::new(unlike.extents.clone()).as_slice().to_vec();
+    (unlike.bytes > 0 || unlike.unread > 0).then_some(Disagreement { number: volume.number, sign, extents })
 }
 
-/// The sectors of parity in a stripe that are not what the data gives.
-fn stripe_unlike(disk: View<'_>, parity: &Parity<Piece>, stripe: u64) -> Option<Vec<Extent>> {
+/// The sectors of parity in a stripe that are not what the data gives; `None` where not all of it can be read.
+fn stripe_unlike(disk: View<'_>, parity: &Parity<Piece>, stripe: u64) -> Option<Unlike> {
     let extent = Extent::new(stripe.checked_mul(parity.chunk)?, parity.chunk);
     let (first, second) = parity.at(extent.start)?;
     let mut sum = vec![0; index(extent.len)];
@@ -69,7 +101,7 @@ fn stripe_unlike(disk: View<'_>, parity: &Parity<Piece>, stripe: u64) -> Option<
         }
     }
     if crate::bytes::all_zero(&sum) {
-        return None;
+        return Some(Unlike::default());
     }
     let sectors = sum.chunks(SECTOR).enumerate().filter(|(_, sector)| !crate::bytes::all_zero(sector));
     let at = |(number, sector): (usize, &[u8])| {
@@ -77,7 +109,7 @@ fn stripe_unlike(disk: View<'_>, parity: &Parity<Piece>, stripe: u64) -> Option<
         let piece = within(parity.members.get(first)?, Extent::new(at, sector.len() as u64)).next()?;
         Some(Extent::new(piece.place?, piece.len))
     };
-    Some(sectors.filter_map(at).collect())
+    Some(Unlike::of(sectors.filter_map(at)))
 }
 
 /// What of pieces in order lies in `extent`.
@@ -100,16 +132,16 @@ fn windows(piece: Piece) -> impl Iterator<Item = Piece> {
 }
 
 /// The sectors of a copy that are not as the volume's.
-fn compare(disk: View<'_>, volume: &Volume, copy: Piece) -> Vec<Extent> {
-    let Some(place) = copy.place else { return Vec::new() };
+fn compare(disk: View<'_>, volume: &Volume, copy: Piece) -> Unlike {
+    let unread = Unlike { unread: copy.len, ..Unlike::default() };
+    let Some(place) = copy.place else { return Unlike::default() };
     let read = volume.with(disk, |view| view.read(copy.start, copy.len).map(|bytes| bytes.into_owned()));
-    let (Ok(own), Ok(other)) = (read, disk.read(place, copy.len)) else { return Vec::new() };
+    let (Ok(own), Ok(other)) = (read, disk.read(place, copy.len)) else { return unread };
     if own.as_slice() == other.as_ref() {
-        return Vec::new();
+        return Unlike::default();
     }
     let sectors = own.chunks(SECTOR).zip(other.chunks(SECTOR)).enumerate();
     let unlike = sectors.filter(|(_, (own, other))| own != other);
     let at = |number: usize| place.saturating_add(offset(number).saturating_mul(SECTOR as u64));
-    let extent = |(number, (_, other)): (usize, (&[u8], &[u8]))| Extent::new(at(number), other.len() as u64);
-    ExtentSet::new(unlike.map(extent).collect()).as_slice().iter().take(MOST).copied().collect()
+    Unlike::of(unlike.map(|(number, (_, other))| Extent::new(at(number), other.len() as u64)))
 }

@@ -5,6 +5,7 @@
 use super::node::Key;
 use crate::bytes::Fields;
 use crate::extent::Extent;
+use std::collections::BTreeMap;
 
 /// `BTRFS_CHUNK_ITEM_KEY`.
 pub(super) const ITEM: u8 = 228;
@@ -14,6 +15,8 @@ const KEY: usize = 17;
 const HEAD: usize = 48;
 const STRIPE: usize = 32;
 
+/// Bytes of a stripe: the kernel takes no other.
+const STRIPE_LEN: u64 = 1 << 16;
 /// Larger chunks are none: those that the kernel makes have 10 GiB at most.
 const MAX_LEN: u64 = 1 << 40;
 
@@ -72,7 +75,7 @@ impl Chunk {
             kind if kind & RAID6 != 0 => (3, true),
             _ => (1, true),
         };
-        let stripe = self.stripe_len.is_power_of_two() && self.stripe_len >= 512;
+        let stripe = self.stripe_len == STRIPE_LEN;
         let inside = self.logical.start.checked_add(self.logical.len).is_some() && self.logical.len <= MAX_LEN;
         count >= least && sub_fits && stripe && inside && !self.logical.is_empty()
     }
@@ -138,12 +141,14 @@ impl Chunk {
 pub(super) struct Chunks {
     chunks: Vec<Chunk>,
     device: (u64, [u8; 16]),
+    /// What they take of this device, by its start.
+    taken: BTreeMap<u64, u64>,
 }
 
 impl Chunks {
     /// The first chunks, from the superblock's table; and whether all of that can be read.
     pub(super) fn system(device: (u64, [u8; 16]), mut table: &[u8]) -> (Self, bool) {
-        let mut found = Self { chunks: Vec::new(), device };
+        let mut found = Self { chunks: Vec::new(), device, taken: BTreeMap::new() };
         while let Some(key) = Key::parse(table, 0) {
             let item = table.get(KEY..).unwrap_or_default();
             let len = item.le16(44).map(|count| usize::from(count).saturating_mul(STRIPE).saturating_add(HEAD));
@@ -166,8 +171,22 @@ impl Chunks {
         let before = at.checked_sub(1).and_then(|before| self.chunks.get(before)).map_or(0, |c| c.logical.end());
         let fits =
             before <= logical && self.chunks.get(at).is_none_or(|next| next.logical.start >= chunk.logical.end());
+        let fits = fits && self.take(&chunk);
         if fits {
             self.chunks.insert(at, chunk);
+        }
+        fits
+    }
+
+    /// Notes what a chunk takes of this device; false where a part of that is taken.
+    fn take(&mut self, chunk: &Chunk) -> bool {
+        let mut own: Vec<Extent> = chunk.taken().collect();
+        own.sort_unstable_by_key(|extent| extent.start);
+        let apart = own.is_sorted_by(|one, next| one.end() <= next.start);
+        let before = |extent: &Extent| self.taken.range(..extent.end()).next_back().map_or(0, |(_, end)| *end);
+        let fits = apart && own.iter().all(|extent| before(extent) <= extent.start);
+        if fits {
+            self.taken.extend(own.iter().map(|extent| (extent.start, extent.end())));
         }
         fits
     }

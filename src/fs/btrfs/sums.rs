@@ -80,9 +80,12 @@ impl Table {
         let (sector, size) = (disk.sb.sector, disk.sb.sums.size());
         for leaf in self.tree.from(Key::new(OBJECT, ITEM, extent.start)) {
             let bytes = leaf.read(disk);
-            for (key, _, item) in node::items(&bytes).filter(|(key, ..)| (key.object, key.kind) == (OBJECT, ITEM)) {
-                if key.offset >= extent.end() {
+            for (key, _, item) in node::items(&bytes) {
+                if key >= Key::new(OBJECT, ITEM, extent.end()) {
                     return;
+                }
+                if (key.object, key.kind) != (OBJECT, ITEM) {
+                    continue;
                 }
                 let rows = offset(item.len()).checked_div(offset(size)).unwrap_or(0);
                 let first = extent.start.saturating_sub(key.offset).checked_div(sector).unwrap_or(0).min(rows);

@@ -7,7 +7,7 @@ use super::checksum;
 use super::superblock::{BLOCK, Superblock};
 use crate::bytes::{Fields, index, offset};
 use crate::image::View;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const MAGIC: u32 = 0xf2f5_2010;
 /// `ckpt_flags`.
@@ -30,6 +30,8 @@ const LAST_ROW: usize = 4096 - 5 - ROW;
 /// Where the checkpoint has, of each log of data and of nodes, its segment, how many blocks are written, and how it goes on.
 const DATA: [(usize, usize, usize); 3] = [(84, 116, 176), (88, 118, 177), (92, 120, 178)];
 const NODES: [(usize, usize, usize); 3] = [(36, 68, 179), (40, 70, 180), (44, 72, 181)];
+/// Blocks that the bitmaps may take behind the first.
+const MAX_PAYLOAD: u64 = 1 << 10;
 /// Blocks of the lists of orphans that are read at most.
 const MAX_ORPHANS: u64 = 1 << 12;
 
@@ -51,7 +53,7 @@ pub(super) struct Checkpoint {
     /// Owners of the blocks that were written in segments that are open.
     pub(super) owners: HashMap<u32, Vec<Owner>>,
     /// Inodes without a name that were in use.
-    pub(super) orphans: Vec<u32>,
+    pub(super) orphans: HashSet<u32>,
     /// Whether the other pack is damaged, or none.
     pub(super) alone: bool,
 }
@@ -70,15 +72,14 @@ impl Checkpoint {
     fn read(view: View<'_>, sb: &Superblock, start: u64, b: &[u8], alone: bool) -> Option<Self> {
         let (flags, count) = (b.le32(132)?, u64::from(b.le32(136)?));
         let (sit_size, nat_size) = (index(b.le32(156)?.into()), index(b.le32(160)?.into()));
-        let payload = view.read(sb.byte(start.checked_add(1)?), sb.byte(sb.payload.min(1 << 10)));
-        let (nat, sit) = if flags & LARGE_NAT != 0 {
-            let nat = BITMAPS.checked_add(4)?;
-            (b.span(nat, nat_size)?, b.span(nat.checked_add(nat_size)?, sit_size)?)
-        } else if sb.payload > 0 {
-            (b.span(BITMAPS, nat_size)?, payload.as_ref().ok()?.span(0, sit_size)?)
-        } else {
-            (b.span(BITMAPS.checked_add(sit_size)?, nat_size)?, b.span(BITMAPS, sit_size)?)
+        // The bitmaps may go on in the blocks behind the first.
+        let all = view.read(sb.byte(start), sb.byte(sb.payload.min(MAX_PAYLOAD).checked_add(1)?)).ok()?;
+        let (nat, sit) = match () {
+            () if flags & LARGE_NAT != 0 => (BITMAPS.checked_add(4)?, BITMAPS.checked_add(4)?.checked_add(nat_size)?),
+            () if sb.payload > 0 => (BITMAPS, index(BLOCK)),
+            () => (BITMAPS.checked_add(sit_size)?, BITMAPS),
         };
+        let (nat, sit) = (all.span(nat, nat_size)?, all.span(sit, sit_size)?);
         let mut checkpoint = Self {
             at: sb.byte(start),
             version: b.le64(0)?,
@@ -88,7 +89,7 @@ impl Checkpoint {
             nodes: HashMap::new(),
             segments: HashMap::new(),
             owners: HashMap::new(),
-            orphans: Vec::new(),
+            orphans: HashSet::new(),
             alone,
         };
         let first = start.checked_add(b.le32(140)?.into())?;
@@ -228,7 +229,7 @@ fn sound(view: View<'_>, sb: &Superblock, block: u64) -> Option<Vec<u8>> {
 }
 
 /// Inodes that were in use when their last name was taken.
-fn orphans(view: View<'_>, sb: &Superblock, from: u64, blocks: u64) -> Vec<u32> {
+fn orphans(view: View<'_>, sb: &Superblock, from: u64, blocks: u64) -> HashSet<u32> {
     let list = |block: u64| {
         let bytes = view.read(sb.byte(from.saturating_add(block)), BLOCK).ok()?;
         let count = index(bytes.le32(4088)?.into()).min(1020);

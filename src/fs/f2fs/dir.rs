@@ -61,8 +61,8 @@ impl Shape {
 }
 
 impl Names {
-    /// The names of a directory whose blocks are `pieces`; the lost ones only of blocks for which `keeps` holds.
-    pub(super) fn read(disk: &Disk<'_>, inode: &Inode, pieces: &Pieces) -> Self {
+    /// The names of a directory whose blocks are `pieces`. `seen`: blocks that were read, of which none is read again.
+    pub(super) fn read(disk: &Disk<'_>, inode: &Inode, pieces: &Pieces, seen: &mut HashSet<u32>) -> Self {
         let mut names = Self::default();
         if inode.inline_names {
             let (at, bytes) = inode.inline();
@@ -70,6 +70,12 @@ impl Names {
         } else {
             for block in pieces.blocks() {
                 let at = disk.sb.byte(block.into());
+                if !seen.insert(block) {
+                    names
+                        .wrong
+                        .push((at, "a block of its names belongs to another directory, or twice to it".to_owned()));
+                    continue;
+                }
                 match disk.view.read(at, BLOCK) {
                     Ok(bytes) => names.take(&bytes, at, &Shape::BLOCK, inode),
                     Err(_) => names.wrong.push((at, "a block of its names cannot be read".to_owned())),

@@ -12,6 +12,7 @@ use crate::content::{Codec, Run, Stream};
 use crate::extent::Extent;
 use crate::fuel::Fuel;
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// Addresses that are none: not written yet, and the mark of a cluster that is packed.
 const NEW: u32 = u32::MAX;
@@ -28,6 +29,8 @@ pub(super) struct Pieces {
     /// Number of its first block, address, count, the node that names them, the row there.
     pieces: Vec<Piece>,
     next: u64,
+    /// Nodes that were read: none is there twice.
+    seen: HashSet<u32>,
     /// What is wrong; a part of the file may be missing.
     pub(super) wrong: Vec<String>,
 }
@@ -46,10 +49,13 @@ impl Pieces {
     /// The addresses of an inode. `find`: where its nodes lie.
     pub(super) fn read(disk: &Disk<'_>, inode: &Inode, find: &Finder<'_>, fuel: &mut Fuel) -> Self {
         let mut pieces = Self::default();
+        if inode.is_odd {
+            pieces.wrong.push("its flags say that it holds what its kind cannot".to_owned());
+        }
         if inode.inline_data || inode.inline_names {
             return pieces;
         }
-        pieces.take(disk, inode.addresses(), inode.number);
+        pieces.take(disk, inode, inode.addresses(), inode.number);
         let end = inode.size.div_ceil(BLOCK);
         for (node, depth) in inode.nodes().into_iter().zip([0, 0, 1, 1, 2]) {
             if pieces.next < end || node != 0 {
@@ -71,6 +77,11 @@ impl Pieces {
             self.next = skip;
             return;
         }
+        if !self.seen.insert(node) {
+            self.wrong.push(format!("node {node} of it is named twice"));
+            self.next = skip;
+            return;
+        }
         let block = if fuel.burn(1).is_ok() {
             find(node, inode.number).and_then(|at| disk.view.read(at, BLOCK).ok())
         } else {
@@ -87,14 +98,15 @@ impl Pieces {
         let body = block.get(..usize::try_from(BODY).unwrap_or(0)).unwrap_or_default();
         if depth == 0 {
             let len = usize::try_from(row.saturating_mul(4)).unwrap_or(0);
-            return self.take(disk, body.get(..len).unwrap_or_default(), node);
+            return self.take(disk, inode, body.get(..len).unwrap_or_default(), node);
         }
         for below in body.chunks_exact(4).filter_map(|row| row.le32(0)) {
             self.node(disk, inode, below, depth.saturating_sub(1), (find, fuel));
         }
     }
 
-    fn take(&mut self, disk: &Disk<'_>, addresses: &[u8], node: u32) {
+    fn take(&mut self, disk: &Disk<'_>, inode: &Inode, addresses: &[u8], node: u32) {
+        let is_mark = |first: u64| inode.packed.is_some_and(|packed| first.checked_rem(packed.cluster) == Some(0));
         let mut odd = 0u64;
         for (row, address) in addresses.chunks_exact(4).filter_map(|row| row.le32(0)).enumerate() {
             let first = self.next;
@@ -102,7 +114,8 @@ impl Pieces {
             if matches!(address, 0 | NEW) {
                 continue;
             }
-            if address != PACKED && !disk.sb.is_main(address) {
+            let fits = if address == PACKED { is_mark(first) } else { disk.sb.is_main(address) };
+            if !fits {
                 odd = odd.saturating_add(1);
                 continue;
             }
@@ -129,6 +142,11 @@ impl Pieces {
             let (node, row) = piece.owner;
             (0..piece.count).map(move |n| (piece.address.saturating_add(n), node, row.saturating_add(n as usize)))
         })
+    }
+
+    /// The nodes that name them, but for the inode itself.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = u32> + '_ {
+        self.seen.iter().copied()
     }
 
     /// Keeps the blocks of which `keeps` says so.

@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::fs::walk::MAX_DEPTH;
 use crate::fs::{Batch, Entry, EntryKind, Origin, Recovered, posix};
 use crate::fuel::Fuel;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// A lost name, and the path of the directory that had it.
@@ -35,6 +35,8 @@ pub(super) struct Recovery<'a> {
     /// Live inodes whose last name was taken.
     open: Vec<u32>,
     out: Vec<Entry>,
+    /// Blocks of names that were read.
+    read: HashSet<u32>,
     fuel: Fuel,
 }
 
@@ -43,7 +45,17 @@ impl<'a> Recovery<'a> {
     pub(super) fn new(fs: &'a F2fs<'a>, live: HashMap<u32, Arc<str>>, open: Vec<u32>) -> Self {
         let remains = Remains::find(fs);
         let gone = remains.inodes(fs);
-        Self { fs, remains, gone, directories: live, claimed: HashMap::new(), open, out: Vec::new(), fuel: fs.tank() }
+        Self {
+            fs,
+            remains,
+            gone,
+            directories: live,
+            claimed: HashMap::new(),
+            open,
+            out: Vec::new(),
+            read: HashSet::new(),
+            fuel: fs.tank(),
+        }
     }
 
     /// All deleted entries, those that the tables hold first.
@@ -127,12 +139,16 @@ impl<'a> Recovery<'a> {
         let (fs, remains) = (self.fs, &self.remains);
         let find = |node: u32, inode: u32| remains.byte(node, inode);
         let kind = remain.inode.kind().unwrap_or(EntryKind::File);
+        let is_doubtful = remains.is_doubtful(number, number);
         let mut entry = Entry::new(path.clone(), kind, number.to_string(), remain.inode.at);
         let pieces = entry::fill(fs, &mut entry, &remain.inode, &find, &mut self.fuel);
         entry.allocated = false;
         entry.linked = false;
         entry.origin = Origin::Unallocated;
-        entry.recovered = Some(verdict(fs, &entry, remain, &pieces));
+        entry.recovered = Some(verdict(fs, &entry, (remain, remains), &pieces));
+        if is_doubtful {
+            entry.remark("two copies of it are equally new: which one was the last is not known");
+        }
         if remain.is_newer {
             entry.remark("written after the last checkpoint: a mount may bring it back");
         }
@@ -141,7 +157,7 @@ impl<'a> Recovery<'a> {
         }
         let mut lost = Vec::new();
         if kind == EntryKind::Directory && path.matches('/').count() < MAX_DEPTH {
-            let names = Names::read(&fs.disk, &remain.inode, &own(fs, remain, pieces));
+            let names = Names::read(&fs.disk, &remain.inode, &own(fs, remain, pieces), &mut self.read);
             let path: Arc<str> = Arc::from(path.as_str());
             let all = names.live.into_iter().chain(names.lost);
             lost.extend(all.map(|dirent| Lost { path: Arc::clone(&path), dirent }));
@@ -196,18 +212,20 @@ impl<'a> Recovery<'a> {
 fn is_own(fs: &F2fs<'_>, is_newer: bool, (block, node, row): (u32, u32, usize)) -> bool {
     let is_free = fs.segments.free.touches(Extent::new(fs.disk.sb.byte(block.into()), 1));
     // What was written after the checkpoint no summary tells.
-    is_free && fs.disk.owner(block).map_or(is_newer, |owner| is_newer || owner == (node, row as u16))
+    is_free && fs.disk.owner(block).map_or(is_newer, |owner| owner == (node, row as u16))
 }
 
 /// How much of its content is its own.
-fn verdict(fs: &F2fs<'_>, entry: &Entry, remain: &Remain, pieces: &Pieces) -> Recovered {
+fn verdict(fs: &F2fs<'_>, entry: &Entry, (remain, remains): (&Remain, &Remains), pieces: &Pieces) -> Recovered {
     let (mut own, mut all) = (0u64, 0u64);
+    let is_doubtful = |node: u32| remains.is_doubtful(node, remain.inode.number);
+    let doubt = is_doubtful(remain.inode.number) || pieces.nodes().any(is_doubtful);
     for named in pieces.named() {
         all = all.saturating_add(1);
         own = own.saturating_add(is_own(fs, remain.is_newer, named).into());
     }
     match own {
-        _ if !entry.faults.is_empty() => Recovered::Partial,
+        _ if doubt || !entry.faults.is_empty() => Recovered::Partial,
         own if own == all => Recovered::Intact,
         0 => Recovered::Overwritten,
         _ => Recovered::Partial,

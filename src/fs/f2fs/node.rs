@@ -87,6 +87,10 @@ pub(super) struct Inode {
     pub(super) verity: bool,
     pub(super) inline_data: bool,
     pub(super) inline_names: bool,
+    /// Its flags say of its content what its kind cannot have.
+    pub(super) is_odd: bool,
+    /// Blocks that it takes, its nodes among them.
+    pub(super) blocks: u64,
     pub(super) packed: Option<Packed>,
     /// Addresses: how many of the field the extra attributes take, and where inline attributes begin.
     first: usize,
@@ -138,6 +142,8 @@ impl Inode {
             verity: advise & VERITY != 0,
             inline_data: inline & HAS_DATA != 0,
             inline_names: inline & HAS_NAMES != 0,
+            is_odd: false,
+            blocks: b.le64(24)?,
             packed: if flags & COMPRESSED != 0 && has(UP_TO_COMPRESSION) { packed() } else { None },
             first,
             end,
@@ -148,6 +154,9 @@ impl Inode {
         if inode.kind() == Some(EntryKind::Directory) {
             // For directories the flag says that what is put in them is packed.
             inode.packed = None;
+            inode.is_odd = std::mem::take(&mut inode.inline_data);
+        } else {
+            inode.is_odd = std::mem::take(&mut inode.inline_names);
         }
         if disk.sb.has(INODE_CHECKSUM) && has(UP_TO_CHECKSUM) {
             inode.sound = sum(disk, b, footer.inode) == b.le32(368);

@@ -5,7 +5,7 @@
 
 use super::F2fs;
 use super::node::{BODY, FOOTER, Footer, Inode};
-use super::superblock::BLOCK;
+use super::superblock::{BLOCK, SEGMENT};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,11 +19,23 @@ pub(super) struct Remains {
     pub(super) cut: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy)]
 struct Node {
     /// Lower half of the version of the checkpoint that it was written behind.
     version: u32,
     block: u32,
+    /// Another copy is as new, in another segment: which of them is the last is not known.
+    is_doubtful: bool,
+}
+
+impl Node {
+    /// The newer of two copies: logs are written forward in a segment.
+    fn newer(self, other: Self) -> Self {
+        let same = |node: Self| u64::from(node.block) / SEGMENT;
+        let newer = if (self.version, self.block) < (other.version, other.block) { other } else { self };
+        let is_rival = same(self) != same(other) || self.is_doubtful || other.is_doubtful;
+        Self { is_doubtful: if self.version == other.version { is_rival } else { newer.is_doubtful }, ..newer }
+    }
 }
 
 /// An inode that is gone.
@@ -50,7 +62,7 @@ impl Remains {
                 continue;
             }
             let kept = nodes.entry(key).or_insert(node);
-            *kept = node.max(*kept);
+            *kept = node.newer(*kept);
         }
         Self { nodes, cut }
     }
@@ -58,6 +70,11 @@ impl Remains {
     /// Byte of the volume at which a node that is gone begins.
     pub(super) fn byte(&self, node: u32, inode: u32) -> Option<u64> {
         self.nodes.get(&(node, inode)).map(|node| u64::from(node.block).saturating_mul(BLOCK))
+    }
+
+    /// Whether it is not known which copy of a node was the last.
+    pub(super) fn is_doubtful(&self, node: u32, inode: u32) -> bool {
+        self.nodes.get(&(node, inode)).is_some_and(|node| node.is_doubtful)
     }
 
     /// The inodes that are gone, by number: those whose number the table does not have, or has for another file.
@@ -88,6 +105,8 @@ fn node(fs: &F2fs<'_>, block: u64) -> Option<((u32, u32), Node)> {
     let known = is_possible(footer.node) && is_possible(footer.inode) && footer.version <= fs.disk.version();
     // Behind the last block of a log the next is none.
     let follows = footer.next == 0 || fs.disk.sb.is_main(footer.next);
-    (known && follows)
-        .then_some(((footer.node, footer.inode), Node { version: footer.version, block: u32::try_from(block).ok()? }))
+    (known && follows).then_some((
+        (footer.node, footer.inode),
+        Node { version: footer.version, block: u32::try_from(block).ok()?, is_doubtful: false },
+    ))
 }

@@ -11,7 +11,7 @@ const MAGIC: u32 = 0xf2f5_2010;
 /// Bytes of a block, the only size that is read: others are those of the pages of rare machines.
 pub(super) const BLOCK: u64 = 4096;
 /// Blocks of a segment, for which a row of the SIT has bits.
-const SEGMENT: u64 = 512;
+pub(super) const SEGMENT: u64 = 512;
 /// Where the superblock stands in its block, its size, and the place of its checksum.
 const OFFSET: u64 = 1024;
 const SIZE: u64 = 3072;
@@ -98,7 +98,11 @@ impl Superblock {
     fn is_possible(&self) -> bool {
         let parts = [self.checkpoint, self.sit, self.nat, self.ssa, self.main, self.blocks];
         let two = self.segment_blocks.saturating_mul(2);
+        let table = |from: u64, segments: u64, to: u64| from.saturating_add(segments.saturating_mul(SEGMENT)) <= to;
         self.segment_blocks == SEGMENT
+            && table(self.sit, self.sit_segments, self.nat)
+            && table(self.nat, self.nat_segments, self.ssa)
+            && table(self.ssa, self.main_segments / SEGMENT, self.main)
             && parts.is_sorted()
             && self.sit.checked_sub(self.checkpoint).is_some_and(|blocks| blocks >= two)
             && self.nat_segments > 0

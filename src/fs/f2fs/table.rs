@@ -28,7 +28,9 @@ impl Segments {
     pub(super) fn read(disk: &Disk<'_>) -> Self {
         let sb = &disk.sb;
         let (mut free, mut of_nodes, mut lost) = (Vec::<Extent>::new(), Vec::new(), 0u64);
-        for segment in 0..u32::try_from(sb.main_segments).unwrap_or(u32::MAX) {
+        // Behind the end of the volume no segment has anything.
+        let here = disk.view.size().saturating_sub(sb.byte(sb.main)).div_ceil(sb.byte(sb.segment_blocks).max(1));
+        for segment in 0..u32::try_from(sb.main_segments.min(here)).unwrap_or(u32::MAX) {
             let Some(row) = disk.segment_row(segment) else {
                 lost = lost.saturating_add(1);
                 continue;
@@ -83,24 +85,28 @@ impl Disk<'_> {
         self.sb.nat_segments.saturating_mul(self.sb.segment_blocks) / 2
     }
 
-    /// Numbers of all inodes that the table has.
-    pub(super) fn inodes(&self) -> impl Iterator<Item = u32> + '_ {
-        let rows = BLOCK / NODE_ROW;
-        let in_block = move |block: u64| {
+    /// Numbers of the inodes that the table has and `keep` wants, and how many blocks of it cannot be read.
+    pub(super) fn inodes(&self, keep: impl Fn(u32) -> bool) -> (Vec<u32>, u64) {
+        let mut lost = self.nat_blocks();
+        let here = lost.min(self.view.size() / BLOCK);
+        let in_block = |block: u64| {
             let at = self.nat_block(block).map(|at| self.sb.byte(at));
             let bytes = at.and_then(|at| self.view.read(at, BLOCK).ok()).unwrap_or(Cow::Borrowed(&[]));
-            let first = block.saturating_mul(rows);
+            lost = lost.saturating_sub(u64::from(!bytes.is_empty()));
+            let first = block.saturating_mul(BLOCK / NODE_ROW);
             let rows = bytes.chunks_exact(9).zip(first..).filter_map(|(row, number)| {
                 let number = u32::try_from(number).ok()?;
-                (row.le32(1)? == number && row.le32(5)? != 0 && !self.checkpoint.nodes.contains_key(&number))
-                    .then_some(number)
+                let is_inode = row.le32(1)? == number && row.le32(5)? != 0;
+                (is_inode && !self.checkpoint.nodes.contains_key(&number) && keep(number)).then_some(number)
             });
             rows.collect::<Vec<u32>>()
         };
+        let mut found: Vec<u32> = (0..here).flat_map(in_block).collect();
         let waiting = self.checkpoint.nodes.iter().filter(|(node, row)| row.0 == **node && row.1 != 0);
-        let mut waiting: Vec<u32> = waiting.map(|(node, _)| *node).collect();
+        let mut waiting: Vec<u32> = waiting.map(|(node, _)| *node).filter(|node| keep(*node)).collect();
         waiting.sort_unstable();
-        (0..self.nat_blocks()).flat_map(in_block).chain(waiting)
+        found.extend(waiting);
+        (found, lost)
     }
 
     pub(super) const fn first_block(&self, segment: u32) -> u64 {

@@ -35,6 +35,8 @@ pub(super) struct Walk<'a> {
     /// Directories that were walked, and their paths.
     walked: HashMap<u32, Arc<str>>,
     lost: Vec<Lost>,
+    /// Blocks of names that were read: none belongs to two directories.
+    read: HashSet<u32>,
     orphans: Option<VecDeque<u32>>,
     /// Live inodes whose last name was taken.
     open: Vec<u32>,
@@ -51,6 +53,7 @@ impl<'a> Walk<'a> {
             named: HashSet::new(),
             walked: HashMap::new(),
             lost: Vec::new(),
+            read: HashSet::new(),
             orphans: None,
             open: Vec::new(),
             is_done: false,
@@ -89,7 +92,7 @@ impl<'a> Walk<'a> {
     /// Enters a directory; the lost names are kept. Gives what is wrong with it.
     fn enter(&mut self, path: &Arc<str>, inode: &Inode, pieces: &Pieces) -> Vec<Fault> {
         let disk = &self.fs.disk;
-        let names = Names::read(disk, inode, pieces);
+        let names = Names::read(disk, inode, pieces, &mut self.read);
         self.walked.insert(inode.number, Arc::clone(path));
         self.lost.extend(names.lost.into_iter().map(|dirent| Lost { path: Arc::clone(path), dirent }));
         self.frames.enter(Arc::clone(path), names.live);
@@ -99,7 +102,8 @@ impl<'a> Walk<'a> {
     /// Nodes that may be read for an inode: no sound file has more than its blocks need. They are taken from the tank at
     /// once, so that files can be read side by side.
     fn cost(&mut self, inode: &Inode) -> u64 {
-        let cost = (inode.size / (1 << 21)).saturating_add(64).min(self.fuel.left());
+        let most = self.fs.disk.sb.main_blocks() / 512;
+        let cost = (inode.size / (1 << 21)).min(inode.blocks).min(most).saturating_add(64).min(self.fuel.left());
         let _ = self.fuel.burn(cost);
         cost
     }
@@ -113,7 +117,11 @@ impl<'a> Walk<'a> {
                 self.named.insert(dirent.inode);
                 Named { directory, dirent, is_orphan: false }
             }
-            None => self.next_orphan()?,
+            None => match self.next_orphan() {
+                Some(named) => named,
+                // What was found out on the way is told yet.
+                None => return self.faults.pop_front().map(|fault| Step::Ready(Box::new(Err(fault)))),
+            },
         };
         let inode = self.fs.disk.inode(named.dirent.inode);
         let cost = inode.as_ref().map_or(0, |inode| self.cost(inode));
@@ -144,7 +152,9 @@ impl<'a> Walk<'a> {
     /// The next live inode that no name leads to, directories first: they may hold names of the others.
     fn next_orphan(&mut self) -> Option<Named> {
         if self.orphans.is_none() {
-            self.orphans = Some(self.find_orphans());
+            let (orphans, faults) = self.find_orphans();
+            self.orphans = Some(orphans);
+            self.faults.extend(faults);
         }
         loop {
             let number = self.orphans.as_mut()?.pop_front()?;
@@ -159,20 +169,34 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn find_orphans(&mut self) -> VecDeque<u32> {
+    fn find_orphans(&mut self) -> (VecDeque<u32>, Vec<Fault>) {
         let disk = &self.fs.disk;
-        let (mut directories, mut others) = (VecDeque::new(), VecDeque::new());
-        for number in disk.inodes().filter(|number| !self.named.contains(number)) {
-            let Some(inode) = disk.inode(number) else { continue };
+        let (mut directories, mut others, mut damaged) = (VecDeque::new(), VecDeque::new(), Vec::new());
+        let (numbers, lost) = disk.inodes(|number| !self.named.contains(&number));
+        for number in numbers {
+            let Some(inode) = disk.inode(number) else {
+                damaged.push(number);
+                continue;
+            };
             match inode.kind() {
-                None => {}
+                None => damaged.push(number),
                 Some(_) if inode.links == 0 || disk.checkpoint.orphans.contains(&number) => self.open.push(number),
                 Some(EntryKind::Directory) => directories.push_back(number),
                 Some(_) => others.push_back(number),
             }
         }
+        let mut faults = Vec::new();
+        if let Some(first) = damaged.first() {
+            let what = format!("{} inodes in use are damaged and no name leads to them: not listed", damaged.len());
+            faults.push(disk.fault(disk.node_byte(*first).unwrap_or(0), what));
+        }
+        if lost > 0 {
+            let what =
+                format!("{lost} blocks of the table of nodes cannot be read: what no name leads to may be missing");
+            faults.push(disk.fault(disk.sb.byte(disk.sb.nat), what));
+        }
         directories.extend(others);
-        directories
+        (directories, faults)
     }
 }
 

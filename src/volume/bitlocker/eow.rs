@@ -8,9 +8,10 @@
 use crate::bytes::Fields;
 use crate::extent::{Extent, ExtentSet};
 use crate::image::View;
+use std::collections::HashSet;
 
-/// Bits of one record that are read at most.
-const MAX_BITS: u32 = 1 << 27;
+/// Bits of all records that are read at most: chunks of a megabyte of 64 TiB.
+const MAX_BITS: u32 = 1 << 26;
 /// Bytes of a record that are read at most: its bits and what stands before them.
 const MAX_RECORD: u64 = 1 << 24 | 1 << 12;
 
@@ -47,10 +48,10 @@ fn information(volume: View<'_>, at: u64) -> Option<(Vec<Extent>, Vec<Extent>)> 
     let head = summed(volume, at, size.into(), b"FVE-EOW\0", 36)?;
     let (chunk, log) = (u64::from(head.le32(20)?), u64::from(head.le32(24)?));
     let bitmaps = head.get(usize::from(head.le16(8)?)..)?;
-    let (mut runs, mut own) = (Vec::new(), Vec::new());
+    let (mut runs, mut own, mut places, mut left) = (Vec::new(), Vec::new(), HashSet::new(), MAX_BITS);
     for place in bitmaps.chunks_exact(8) {
-        let place = place.le64(0)?;
-        let head = bitmap(volume, place, chunk, &mut runs)?;
+        let place = place.le64(0).filter(|place| places.insert(*place))?;
+        let head = bitmap(volume, place, chunk, (&mut runs, &mut left))?;
         own.push(Extent::new(place, head.le32(12)?.into()));
         own.push(Extent::new(head.le64(36)?, log));
     }
@@ -58,7 +59,7 @@ fn information(volume: View<'_>, at: u64) -> Option<(Vec<Extent>, Vec<Extent>)> 
 }
 
 /// Adds the stretches that a bitmap says are encrypted; its header.
-fn bitmap(volume: View<'_>, at: u64, chunk: u64, runs: &mut Vec<Extent>) -> Option<Vec<u8>> {
+fn bitmap(volume: View<'_>, at: u64, chunk: u64, (runs, left): (&mut Vec<Extent>, &mut u32)) -> Option<Vec<u8>> {
     let first = volume.read(at, 60).ok()?.le32(44).map(u64::from)?;
     let head = summed(volume, at, first.clamp(60, MAX_RECORD), b"FVE-EOWBM\0", 56)?;
     let region = Extent::new(head.le64(20)?, head.le64(28)?);
@@ -69,7 +70,8 @@ fn bitmap(volume: View<'_>, at: u64, chunk: u64, runs: &mut Vec<Extent>) -> Opti
         Some((record.le64(20)?, record))
     };
     let (_, record) = [record(44), record(48)].into_iter().flatten().max_by_key(|(number, _)| *number)?;
-    let bits = record.le32(16).filter(|bits| *bits <= MAX_BITS)?;
+    let bits = record.le32(16)?;
+    *left = left.checked_sub(bits)?;
     let bytes = record.get(usize::from(record.le16(10)?)..)?;
     for number in 0..bits {
         let byte = bytes.byte(usize::try_from(number >> 3).ok()?)?;
@@ -77,7 +79,10 @@ fn bitmap(volume: View<'_>, at: u64, chunk: u64, runs: &mut Vec<Extent>) -> Opti
             continue;
         }
         let start = region.start.checked_add(u64::from(number).checked_mul(chunk)?)?;
-        let run = Extent::new(start, chunk).intersect(region);
+        let run = Extent::new(start, chunk).intersect(region).intersect(Extent::new(0, volume.size()));
+        if run.is_empty() {
+            continue;
+        }
         match runs.last_mut() {
             Some(last) if last.end() == run.start => last.len = last.len.saturating_add(run.len),
             _ => runs.push(run),
