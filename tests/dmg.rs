@@ -44,7 +44,7 @@ fn image(disk: &[u8], kinds: &[u32]) -> Vec<u8> {
     let fork = file.len();
     let mut list = "<plist><dict><key>resource-fork</key><dict><key>blkx</key><array>".to_owned();
     let half = disk.len() / 2 / SECTOR * SECTOR;
-    let mut turn = 0;
+    let (mut turn, mut all) = (0, Vec::new());
     for (first, part) in [(0, &disk[..half]), (half, &disk[half..])] {
         let mut rows = Vec::new();
         let mut row = |kind: u32, at: usize, count: usize, place: usize, len: usize| {
@@ -69,6 +69,12 @@ fn image(disk: &[u8], kinds: &[u32]) -> Vec<u8> {
         table[4..8].copy_from_slice(&1u32.to_be_bytes());
         table[8..16].copy_from_slice(&((first / SECTOR) as u64).to_be_bytes());
         table[16..24].copy_from_slice(&((part.len() / SECTOR) as u64).to_be_bytes());
+        // CRC-32, of 32 bits, over all of it: zeros of which a chunk says that they are there count, too.
+        let sums = [2, 32, crc32fast::hash(part)];
+        for (place, field) in (64..).step_by(4).zip(sums) {
+            table[place..place + 4].copy_from_slice(&u32::to_be_bytes(field));
+        }
+        all.extend_from_slice(&table[72..76]);
         table[200..204].copy_from_slice(&((rows.len() / 40) as u32).to_be_bytes());
         table.extend_from_slice(&rows);
         let data = base64::engine::general_purpose::STANDARD.encode(&table);
@@ -85,6 +91,9 @@ fn image(disk: &[u8], kinds: &[u32]) -> Vec<u8> {
         trailer[place..place + 8].copy_from_slice(&(field as u64).to_be_bytes());
     }
     trailer[60..64].copy_from_slice(&1u32.to_be_bytes());
+    for (place, field) in [(352, 2), (356, 32), (360, crc32fast::hash(&all))] {
+        trailer[place..place + 4].copy_from_slice(&u32::to_be_bytes(field));
+    }
     file.extend_from_slice(&trailer);
     file
 }
@@ -111,6 +120,33 @@ fn what_macos_made_is_what_qemu_reads() {
     let path = text(&folder.join("qemu-simple-dmg.dmg"));
     tool(dir.path(), "qemu-img", &["convert", "-f", "dmg", "-O", "raw", &path, "disk.raw"]);
     holds(&folder.join("qemu-simple-dmg.dmg"), &std::fs::read(dir.path().join("disk.raw")).unwrap(), "dmg");
+    let told = evidex(&["hash", &path]).expect(0).text();
+    assert!(told.contains("8 carried by the container for its parts: all hold"), "{told}");
+}
+
+#[test]
+fn checksums_that_do_not_fit_are_told() {
+    let dir = scratch();
+    let disk = disk(12, 1 << 20);
+    let mut bytes = image(&disk, &[1]);
+    let path = text(&write(dir.path(), "sound.dmg", &bytes));
+    assert!(evidex(&["hash", &path]).expect(0).text().contains("2 carried by the container for its parts: all hold"));
+    // A byte of the second half, which is stored as it is.
+    let at = bytes.windows(64).position(|window| window == &disk[disk.len() - 64..]).unwrap();
+    bytes[at] ^= 1;
+    let path = text(&write(dir.path(), "changed.dmg", &bytes));
+    let told = evidex(&["hash", &path]).expect(1);
+    assert!(
+        told.text().contains("1 DO NOT HOLD") && told.err.contains("table 1 of its partitions: the CRC-32"),
+        "{}",
+        told.err
+    );
+    // The checksum of both checksums, at the end of the trailer.
+    let sum = bytes.len() - 512 + 360;
+    bytes[sum] ^= 1;
+    let path = text(&write(dir.path(), "trailer.dmg", &bytes));
+    let told = evidex(&["info", &path]).expect(0).text();
+    assert!(told.contains("the checksum of the checksums of its tables does not fit"), "{told}");
 }
 
 #[test]
