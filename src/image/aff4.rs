@@ -12,6 +12,7 @@ mod lexicon;
 mod map;
 mod stream;
 mod sums;
+mod tables;
 mod turtle;
 mod volume;
 mod zip;
