@@ -144,7 +144,9 @@ fn read(
     held.extend(walk.reader.used.take().unwrap_or_default());
     let here = told.is_none().then(|| all.subtract(&held.iter().map(|extent| blocks(*extent, layout.block)).collect()));
     if let Some(free) = told.or(here.as_ref()) {
-        tree.entries.extend(walk.deleted(free));
+        let (gone, fault) = walk.deleted(free);
+        tree.entries.extend(gone);
+        tree.faults.extend(fault);
     }
     (tree, held)
 }
@@ -154,6 +156,13 @@ fn sessions(layout: &Layout<'_>, described: &Described, row: u16, vat: &Vat, tre
     let live: ExtentSet = held.iter().map(|extent| blocks(*extent, layout.block)).collect();
     let all = ExtentSet::default();
     for older in vat.earlier(layout) {
+        let older = match older {
+            Ok(older) => older,
+            Err(what) => {
+                tree.faults.push(Fault::new(layout.view.absolute(vat.at), NAME, what));
+                break;
+            }
+        };
         let mut then = layout.clone();
         if let Some(Map::Virtual { table, .. }) = then.maps.get_mut(usize::from(row)) {
             table.clone_from(&older.table);
@@ -271,8 +280,8 @@ impl FileSystem for Udf<'_> {
             if let Some(batch) = walk.as_mut()?.live() {
                 return Some(batch);
             }
-            let gone = walk.take()?.deleted(&self.free);
-            Some(gone.into_iter().map(Ok).collect())
+            let (gone, fault) = walk.take()?.deleted(&self.free);
+            Some(gone.into_iter().map(Ok).chain(fault.map(Err)).collect())
         }))
     }
 

@@ -12,6 +12,7 @@ mod lexicon;
 mod map;
 mod stream;
 mod sums;
+mod tables;
 mod turtle;
 mod volume;
 mod zip;
@@ -121,16 +122,26 @@ impl Aff4 {
         const GONE: &str = "its stream is not there";
         let stream = self.streams.get(number).ok_or(GONE)?;
         let cache = self.chunks.get_or_init(|| Cache::new(self.grain));
-        let key = self.firsts.get(number).ok_or(GONE)?.saturating_add(chunk).saturating_mul(self.grain);
-        if let Some(kept) = cache.get(key) {
+        let key = key(&self.firsts, number, chunk, self.grain);
+        if let Some(kept) = key.and_then(|key| cache.get(key)) {
             return Ok(kept);
         }
         let mut bytes = Vec::with_capacity(index(stream.chunk));
         stream.unpack(files, chunk, packed, &mut bytes)?;
         let bytes = Arc::new(bytes);
-        cache.put(key, Arc::clone(&bytes));
+        if let Some(key) = key {
+            cache.put(key, Arc::clone(&bytes));
+        }
         Ok(bytes)
     }
+}
+
+/// Where the cache keeps a chunk of stream `number`: no two have the same place. None where a stream says that it has more bytes
+/// than there are numbers for: such chunks are not kept.
+fn key(firsts: &[u64], number: usize, chunk: u64, grain: u64) -> Option<u64> {
+    let end = firsts.get(number.checked_add(1)?).copied().unwrap_or(u64::MAX);
+    let row = firsts.get(number)?.checked_add(chunk).filter(|row| *row < end)?;
+    row.checked_mul(grain)
 }
 
 impl Table for Aff4 {
@@ -193,5 +204,21 @@ impl Table for Aff4 {
             Some(stream.sound(files, inside.checked_div(stream.chunk)?))
         });
         self.sure && own.unwrap_or(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn chunks_of_streams_of_any_size_have_places_of_their_own() {
+        let firsts = [0, 3, u64::MAX / 512, u64::MAX, u64::MAX];
+        let all =
+            (0..firsts.len()).flat_map(|number| [0, 1, 2, u64::MAX].map(|chunk| key(&firsts, number, chunk, 512)));
+        let kept: Vec<u64> = all.flatten().collect();
+        assert_eq!(kept.len(), 7, "three chunks of the first two streams, one of the third: {kept:?}");
+        assert_eq!(kept.iter().collect::<BTreeSet<_>>().len(), kept.len());
     }
 }

@@ -34,7 +34,7 @@ impl Mapping {
 /// Reads one descriptor of a list within a partition.
 type Parse = fn(&[u8], u16) -> Option<Stretch>;
 
-/// The list of a file. Takes fuel for each byte of it.
+/// The list of a file. Takes fuel for each byte of it, and for each piece that is found.
 pub(super) fn map(layout: &Layout<'_>, entry: &FileEntry<'_>, fuel: &mut Fuel) -> Mapping {
     let mut mapping = Mapping::default();
     let (step, parse): (usize, Parse) = match entry.listing() {
@@ -64,7 +64,13 @@ pub(super) fn map(layout: &Layout<'_>, entry: &FileEntry<'_>, fuel: &mut Fuel) -
         if stretch.len == 0 {
             return mapping;
         }
-        if fuel.burn(crate::bytes::offset(step)).is_err() {
+        // A descriptor costs the pieces that its stretch may lie in, and one that leads to another list the block of that.
+        let pieces = match stretch.state {
+            State::Continued => layout.block,
+            State::Hole => 0,
+            _ => layout.pieces(stretch.at, rounded(stretch.len, layout.block)),
+        };
+        if fuel.burn(pieces.saturating_add(crate::bytes::offset(step))).is_err() {
             mapping.wrong =
                 Some("the lists of this volume name more than it has room for: not read further".to_owned());
             return mapping;

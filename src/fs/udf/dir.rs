@@ -6,11 +6,14 @@ use super::text;
 use crate::bytes::{Fields, index, offset};
 use crate::content::{Content, Stream};
 use crate::extent::Extent;
+use crate::fuel::{Fuel, Spent};
 
 /// Bytes of a directory that are read.
 pub(super) const MAX_DIRECTORY: u64 = 1 << 28;
 /// Bytes before the implementation's use and the name.
 const HEADER: usize = 38;
+
+const SPENT: &str = "the checksums of this volume's names cover more than it has room for: not read further";
 
 /// A name in a directory.
 #[derive(Clone, Debug)]
@@ -57,8 +60,8 @@ pub(super) struct Listing {
     pub(super) wrong: Vec<(u64, String)>,
 }
 
-/// The names of the directory with this content.
-pub(super) fn read(layout: &Layout<'_>, stream: &Stream) -> Listing {
+/// The names of the directory with this content. Takes fuel for what checksums cover.
+pub(super) fn read(layout: &Layout<'_>, stream: &Stream, fuel: &mut Fuel) -> Listing {
     let mut listing = Listing::default();
     let content = Content::new(layout.view, stream);
     let bytes = content.prefix(stream.size.min(MAX_DIRECTORY));
@@ -70,6 +73,10 @@ pub(super) fn read(layout: &Layout<'_>, stream: &Stream) -> Listing {
     let mut at = 0usize;
     while at < bytes.len() {
         let rest = bytes.get(at..).unwrap_or_default();
+        if fuel.burn(rest.le16(10).unwrap_or(0).into()).is_err() {
+            listing.wrong.push((place(at), SPENT.to_owned()));
+            return listing;
+        }
         match parse(rest, place(at)) {
             Some((fid, len, wrong)) => {
                 listing.wrong.extend(wrong.map(|what| (fid.at, format!("{}: {what}", fid.name))));
@@ -85,31 +92,50 @@ pub(super) fn read(layout: &Layout<'_>, stream: &Stream) -> Listing {
             }
             None => {
                 listing.wrong.push((place(at), "a name of the directory is damaged".to_owned()));
-                let sound = (at.saturating_add(4)..bytes.len()).step_by(4);
-                let mut sound = sound.filter(|at| bytes.get(*at..).is_some_and(is_sound));
-                at = sound.next().unwrap_or(bytes.len());
+                let mut next = (at.saturating_add(4)..bytes.len()).step_by(4);
+                let sound = next.find(|at| is_sound(bytes.get(*at..).unwrap_or_default(), fuel) != Ok(false));
+                at = sound.unwrap_or(bytes.len());
             }
         }
     }
     for extent in stream.slack() {
-        listing.fids.extend(behind(layout, extent));
+        if behind(layout, extent, fuel, &mut listing.fids).is_err() {
+            listing.wrong.push((extent.start, SPENT.to_owned()));
+            break;
+        }
     }
     listing
 }
 
 /// The names that stand in free bytes: the sums of their tags vouch for them.
-fn behind(layout: &Layout<'_>, extent: Extent) -> Vec<Fid> {
-    let bytes = layout.view.read_up_to(extent.start, extent.len.min(1 << 20));
+///
+/// # Errors
+/// [`Spent`] where there is no fuel to look at all of it.
+fn behind(layout: &Layout<'_>, extent: Extent, fuel: &mut Fuel, found: &mut Vec<Fid>) -> Result<(), Spent> {
+    let len = extent.len.min(1 << 20);
+    fuel.burn(len)?;
+    let bytes = layout.view.read_up_to(extent.start, len);
     // Names begin at every fourth byte of their directory's blocks.
     let first = index(extent.start.next_multiple_of(4).saturating_sub(extent.start));
-    let places = (first..bytes.len()).step_by(4);
-    let sound = places.filter(|at| bytes.get(*at..).is_some_and(is_sound));
-    let parsed = sound.filter_map(|at| parse(bytes.get(at..)?, extent.start.saturating_add(offset(at))));
-    parsed.map(|(fid, ..)| Fid { is_slack: true, ..fid }).filter(|fid| !fid.is_parent()).collect()
+    for at in (first..bytes.len()).step_by(4) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        if is_sound(rest, fuel)? {
+            let parsed = parse(rest, extent.start.saturating_add(offset(at)));
+            let fid = parsed.map(|(fid, ..)| Fid { is_slack: true, ..fid });
+            found.extend(fid.filter(|fid| !fid.is_parent()));
+        }
+    }
+    Ok(())
 }
 
-fn is_sound(raw: &[u8]) -> bool {
-    raw.le16(0) == Some(tag::FILE_IDENTIFIER) && Tag::read(raw).is_some_and(|tag| tag.is(&[tag::FILE_IDENTIFIER]))
+/// Whether a name whose sums both fit stands at the start of `raw`.
+///
+/// # Errors
+/// [`Spent`] where there is no fuel for its CRC.
+fn is_sound(raw: &[u8], fuel: &mut Fuel) -> Result<bool, Spent> {
+    let Some(len) = Tag::covers(raw, tag::FILE_IDENTIFIER) else { return Ok(false) };
+    fuel.burn(len.into())?;
+    Ok(Tag::read(raw).is_some_and(|tag| tag.is(&[tag::FILE_IDENTIFIER])))
 }
 
 /// The name at the start of `raw`, its length, and what is wrong with it.

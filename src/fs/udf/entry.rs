@@ -130,7 +130,7 @@ impl<'img> Reader<'_, 'img> {
             return dir::Listing { wrong: vec![(at, what)], ..dir::Listing::default() };
         }
         self.take(mapping.extents().collect::<Vec<_>>());
-        dir::read(self.layout, &Stream::plain(mapping.runs, size))
+        dir::read(self.layout, &Stream::plain(mapping.runs, size), &mut self.fuel)
     }
 
     /// The streams of the file at `path` whose directory is at `place`.

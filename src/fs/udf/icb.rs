@@ -8,9 +8,10 @@ use crate::bytes::{Fields, index, offset};
 use crate::extent::Extent;
 use crate::fs::{Access, EntryKind, Times};
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// Entries of one chain.
-const MAX_CHAIN: u32 = 4096;
+const MAX_CHAIN: usize = 4096;
 
 /// The entry of a file.
 #[derive(Clone, Debug)]
@@ -66,8 +67,13 @@ pub(super) fn read<'img>(layout: &Layout<'img>, address: Address) -> Option<File
 /// The last entry of a chain: behind each stands what leads to the next.
 fn newest<'img>(layout: &Layout<'img>, first: FileEntry<'img>) -> FileEntry<'img> {
     let (mut held, mut own) = (first, None::<Address>);
-    for _ in 0..MAX_CHAIN {
+    let mut met = HashSet::new();
+    loop {
         let here = own.unwrap_or(held.address);
+        if met.len() >= MAX_CHAIN || !met.insert(here) {
+            held.wrong.push("the chain of its entries leads back into itself, or has no end".to_owned());
+            break;
+        }
         let link = here.block.checked_add(1).map(|block| Address { block, ..here });
         let Some((link_at, next)) = link.and_then(|link| indirect(layout, link)) else { break };
         let Some(entry) = layout.at(next).and_then(|at| parse(layout, next, at)) else { break };

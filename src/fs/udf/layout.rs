@@ -36,6 +36,13 @@ impl Held {
         Self { pieces }
     }
 
+    /// Pieces that a stretch of it touches.
+    fn among(&self, wanted: Extent) -> u64 {
+        let first = self.pieces.partition_point(|(at, extent)| at.saturating_add(extent.len) <= wanted.start);
+        let end = self.pieces.partition_point(|(at, _)| *at < wanted.end());
+        offset(end.saturating_sub(first))
+    }
+
     /// Where a stretch of it lies.
     pub(super) fn places(&self, wanted: Extent) -> Option<Vec<Extent>> {
         let first = self.pieces.partition_point(|(at, extent)| at.saturating_add(extent.len) <= wanted.start);
@@ -197,7 +204,7 @@ impl<'img> Layout<'img> {
             let address = Address { part, block: raw.le32(at).unwrap_or(u32::MAX) };
             match icb::read(self, address).filter(|entry| entry.kind == kind && entry.wrong.is_empty()) {
                 Some(entry) => {
-                    let mapping = alloc::map(self, &entry, &mut Fuel::new(1 << 20));
+                    let mapping = alloc::map(self, &entry, &mut Fuel::new(1 << 24));
                     found.used.push(Extent::new(entry.at, self.block));
                     found.used.extend(mapping.used);
                     found.wrong.extend(mapping.wrong.map(|what| (entry.at, format!("{which}: {what}"))));
@@ -220,6 +227,21 @@ impl<'img> Layout<'img> {
         }
         found.used.extend(main.extents().chain(mirror.extents()).filter(|_| raw.le32(48) == Some(u32::MAX)));
         Ok(Map::Metadata { main, mirror })
+    }
+
+    /// How many pieces [`Self::places`] looks at for `len` bytes from a block on.
+    pub(super) fn pieces(&self, at: Address, len: u64) -> u64 {
+        match self.maps.get(usize::from(at.part)) {
+            Some(Map::Sparable { packet, moved, .. }) if !moved.is_empty() => {
+                len.div_ceil(u64::from(*packet).saturating_mul(self.block).max(1)).saturating_add(1)
+            }
+            Some(Map::Virtual { table, .. }) => len.div_ceil(self.block.max(1)).min(offset(table.len())),
+            Some(Map::Metadata { main, mirror }) => {
+                let wanted = Extent::new(u64::from(at.block).saturating_mul(self.block), len);
+                [main, mirror].map(|held| held.among(wanted)).into_iter().max().unwrap_or(0)
+            }
+            _ => 1,
+        }
     }
 
     /// Where `len` bytes from a block on lie; none where they reach behind their partition.

@@ -72,7 +72,7 @@ impl Space {
     fn metadata(&mut self, layout: &Layout<'_>, part: u16, address: Address) -> Result<(), String> {
         let damaged = || "the bitmap of the metadata partition is damaged".to_owned();
         let entry = layout.entry(address).filter(|entry| entry.kind == 252).ok_or_else(damaged)?;
-        let mapping = alloc::map(layout, &entry, &mut Fuel::new(1 << 20));
+        let mapping = alloc::map(layout, &entry, &mut Fuel::new(1 << 24));
         self.used.extend(mapping.extents().chain(mapping.used.iter().copied()));
         self.used.push(Extent::new(entry.at, layout.block));
         self.bits(layout, part, &Stream::plain(mapping.runs, entry.size))
@@ -112,6 +112,8 @@ impl Space {
     fn list(&mut self, layout: &Layout<'_>, first: Stretch) -> Result<(), String> {
         let damaged = || "the list of free space is damaged".to_owned();
         let (mut at, mut lists) = (first.at, 0usize);
+        // Free space is named once.
+        let mut fuel = Fuel::new(layout.view.size());
         loop {
             let raw = layout.bytes(at).ok_or_else(damaged)?;
             let tag = Tag::read(&raw).filter(|tag| tag.is(&[tag::SPACE, tag::ALLOCATION])).ok_or_else(damaged)?;
@@ -126,10 +128,14 @@ impl Space {
                     next = Some(stretch.at);
                     break;
                 }
+                fuel.burn(layout.pieces(stretch.at, stretch.len)).map_err(|_| damaged())?;
                 self.free.extend(layout.places(stretch.at, stretch.len).ok_or_else(damaged)?);
             }
             lists = lists.saturating_add(1);
-            match next.filter(|_| lists < MAX_LISTS) {
+            match next {
+                Some(_) if lists >= MAX_LISTS => {
+                    return Err(format!("the list of free space is not read behind {MAX_LISTS} blocks of it"));
+                }
                 Some(next) => at = next,
                 None => return Ok(()),
             }

@@ -40,14 +40,19 @@ impl Tag {
     /// The tag at the start of `bytes`, which go on as far as its CRC may reach.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let head = bytes.span(0, LEN)?;
-        let (own, sum) = (head.byte(4)?, head.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
         let covered = bytes.span(LEN, usize::from(head.le16(10)?));
         Some(Self {
             id: head.le16(0)?,
             location: head.le32(12)?,
-            sums: own == sum.wrapping_sub(own),
+            sums: sums(head),
             checks: covered.is_some_and(|covered| Some(crc(covered)) == head.le16(8)),
         })
+    }
+
+    /// How many bytes the CRC of a tag of this kind covers, where the sum of its own bytes fits: costs nothing to ask.
+    pub(super) fn covers(bytes: &[u8], kind: u16) -> Option<u16> {
+        let head = bytes.span(0, LEN)?;
+        if head.le16(0) == Some(kind) && sums(head) { head.le16(10) } else { None }
     }
 
     /// It is of one of these kinds, and both sums fit.
@@ -63,6 +68,12 @@ impl Tag {
             (true, false) => Some("its CRC does not fit"),
         }
     }
+}
+
+/// Whether the sum of a tag's own bytes fits.
+fn sums(head: &[u8]) -> bool {
+    let (own, sum) = (head.byte(4).unwrap_or(0), head.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
+    own == sum.wrapping_sub(own)
 }
 
 /// CRC-16 with the polynomial 0x1021 from 0 on, the highest bit first (ECMA-167, 1/7.2.6).

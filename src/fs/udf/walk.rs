@@ -161,11 +161,12 @@ impl<'a, 'img> Walk<'a, 'img> {
                 let is_gone = !virtually && self.free.is_none() && gone.contains(address);
                 !self.named.contains(address) && !is_gone && (!virtually || map.is_some_and(is_virtual))
             };
-            let found = self.unnamed(&space).into_par_iter().filter(is_sought);
+            let (found, fault) = self.unnamed(&space, is_sought);
             let met = &self.reader.met;
             let is_own = |file: &FileEntry<'_>| file.is_file() && !met.contains(&file.at);
             let kind = |address: Address| Some((address, layout.entry(address).filter(is_own)?.kind()?));
-            let found: Vec<(Address, EntryKind)> = found.filter_map(kind).collect();
+            let found: Vec<(Address, EntryKind)> = found.into_par_iter().filter_map(kind).collect();
+            self.ready.extend(fault);
             let (first, rest): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|(_, kind)| *kind == EntryKind::Directory);
             self.strays = Some(first.into_iter().chain(rest).map(|(address, _)| address).collect());
@@ -233,13 +234,14 @@ impl<'a, 'img> Walk<'a, 'img> {
         Some(batch).filter(|batch| !batch.is_empty())
     }
 
-    /// What was deleted, once all live entries were met. `free`: what belongs to nothing.
-    pub(super) fn deleted(&mut self, free: &ExtentSet) -> Vec<Entry> {
+    /// What was deleted, once all live entries were met, and what is wrong with that. `free`: what belongs to nothing.
+    pub(super) fn deleted(&mut self, free: &ExtentSet) -> (Vec<Entry>, Option<Fault>) {
         let mut out = Vec::new();
         let mut claimed = HashSet::new();
         self.names_lost(free, &mut claimed, &mut out);
-        for address in self.unnamed(free) {
-            if self.named.contains(&address) || !claimed.insert(address) {
+        let (unnamed, fault) = self.unnamed(free, |address| !self.named.contains(address));
+        for address in unnamed {
+            if !claimed.insert(address) {
                 continue;
             }
             let Some(file) = self.reader.layout.entry(address).filter(|file| file.kind().is_some()) else { continue };
@@ -250,7 +252,7 @@ impl<'a, 'img> Walk<'a, 'img> {
             self.gone(entry, &file, free, &mut out);
             self.names_lost(free, &mut claimed, &mut out);
         }
-        out
+        (out, fault)
     }
 
     /// Names that are left of what was deleted.
@@ -324,8 +326,9 @@ impl<'a, 'img> Walk<'a, 'img> {
         }
     }
 
-    /// Blocks of free space in which a sound entry stands, in order; looked at side by side.
-    fn unnamed(&self, free: &ExtentSet) -> Vec<Address> {
+    /// Blocks of `free` in which a sound entry stands that is sought, in order; looked at side by side. And a fault where there are
+    /// more than are kept.
+    fn unnamed(&self, free: &ExtentSet, is_sought: impl Fn(&Address) -> bool + Sync) -> (Vec<Address>, Option<Fault>) {
         let block = self.reader.layout.block;
         let cut = |extent: &Extent| {
             let (first, end) = (extent.start.checked_next_multiple_of(block).unwrap_or(u64::MAX), extent.end());
@@ -333,9 +336,12 @@ impl<'a, 'img> Walk<'a, 'img> {
             pieces.map(|start| Extent::between(start, end.min(start.saturating_add(PIECE as u64)))).collect::<Vec<_>>()
         };
         let pieces: Vec<Extent> = free.as_slice().iter().flat_map(cut).collect();
-        let mut found: Vec<Address> = pieces.into_par_iter().flat_map_iter(|piece| self.unnamed_in(piece)).collect();
+        let sought = |piece| self.unnamed_in(piece).into_iter().filter(&is_sought);
+        let mut found: Vec<Address> = pieces.into_par_iter().flat_map_iter(sought).collect();
+        let more = found.get(MAX_ORPHANS).and_then(|address| self.reader.layout.at(*address));
+        let what = format!("of {} entries that no name leads to only {MAX_ORPHANS} are read", found.len());
         found.truncate(MAX_ORPHANS);
-        found
+        (found, more.map(|at| self.reader.fault(at, what)))
     }
 
     fn unnamed_in(&self, piece: Extent) -> Vec<Address> {

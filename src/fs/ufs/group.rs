@@ -19,6 +19,9 @@ struct Group {
     written: u32,
 }
 
+/// What is known of a group: it, or how many of its inodes may have been written.
+type Known = Result<Group, u32>;
+
 /// What is read of a group.
 struct Read {
     group: Group,
@@ -28,7 +31,7 @@ struct Read {
 
 /// All groups.
 pub(super) struct Groups {
-    groups: Vec<Option<Group>>,
+    groups: Vec<Known>,
     /// Fragments that belong to nothing, in bytes of the volume.
     pub(super) free: ExtentSet,
     /// Byte of the volume and remark.
@@ -50,12 +53,13 @@ impl Groups {
             let at = sb.group_at(number);
             match read {
                 Ok(read) => {
-                    out.groups.push(Some(read.group));
+                    out.groups.push(Ok(read.group));
                     out.contradictions.extend(read.contradiction.map(|what| (at, what)));
                     free.extend(read.free);
                 }
                 Err(what) => {
-                    out.groups.push(None);
+                    // All that the volume has room for.
+                    out.groups.push(Err(sb.inodes_within(number, view.size())));
                     out.wrong.push((at, format!("group {number}: {what}")));
                 }
             }
@@ -74,7 +78,7 @@ impl Groups {
     /// Whether an inode is in use; none where that is not known.
     pub(super) fn is_used(&self, sb: &Superblock, number: u32) -> Option<bool> {
         let (group, row) = (number.checked_div(sb.inodes_per_group)?, number.checked_rem(sb.inodes_per_group)?);
-        let group = self.groups.get(index(group.into()))?.as_ref()?;
+        let group = self.groups.get(index(group.into()))?.as_ref().ok()?;
         let byte = group.inodes.byte(index(u64::from(row >> 3)))?;
         Some(byte >> (row & 7) & 1 != 0)
     }
@@ -83,8 +87,7 @@ impl Groups {
     pub(super) fn among<T: Send>(&self, sb: &Superblock, look: impl Fn(u32) -> Option<T> + Sync) -> Vec<T> {
         let found = self.groups.par_iter().zip(0u32..sb.groups).flat_map_iter(|(group, number)| {
             let first = number.saturating_mul(sb.inodes_per_group);
-            // Of a group that cannot be read all may have been.
-            let count = group.as_ref().map_or(sb.inodes_per_group, |group| group.written);
+            let count = group.as_ref().map_or_else(|there| *there, |group| group.written);
             // The first two inodes are never given to a file.
             let numbers = (0..count).map(move |row| first.saturating_add(row)).filter(|number| *number >= 2);
             numbers.filter_map(&look)

@@ -20,11 +20,6 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    /// Where the bytes lie.
-    pub(super) fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
-        pieces::extents(&self.runs)
-    }
-
     fn push(&mut self, run: Run) {
         pieces::push(&mut self.runs, run);
     }

@@ -144,6 +144,8 @@ impl Superblock {
         let table = u64::from(self.inodes_per_group).saturating_mul(self.inode_size()).div_ceil(self.fragment);
         groups > 0
             && self.inodes_per_group > 0
+            // Their numbers have 32 bits.
+            && groups.saturating_mul(self.inodes_per_group.into()) <= 1 << 32
             && self.per_group > 0
             && copy < own
             && own < inodes
@@ -202,6 +204,13 @@ impl Superblock {
         let [_, _, inodes, _] = self.places;
         let table = self.metadata(group).checked_add(inodes)?.checked_mul(self.fragment)?;
         (group < self.groups).then_some(table.checked_add(u64::from(row).checked_mul(self.inode_size())?)?)
+    }
+
+    /// How many inodes of a group stand in the first `size` bytes of the volume.
+    pub(super) fn inodes_within(&self, group: u32, size: u64) -> u32 {
+        let first = group.checked_mul(self.inodes_per_group).and_then(|first| self.inode_at(first));
+        let there = first.and_then(|at| size.checked_sub(at)?.checked_div(self.inode_size())).unwrap_or(0);
+        u32::try_from(there).unwrap_or(u32::MAX).min(self.inodes_per_group)
     }
 
     /// Bytes of an inode.

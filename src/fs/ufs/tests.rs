@@ -350,6 +350,48 @@ fn what_contradicts_itself_is_told() {
     assert_eq!(told, ["the volume was not unmounted; soft updates may not be finished"]);
 }
 
+#[test]
+fn parts_of_a_directory_that_are_missing_are_told() {
+    let whole = volume(KINDS[0]);
+    // The volume ends before the block of a directory.
+    let (_, listed, ..) = list(&whole[..(760 + 17 * 8) * FRAGMENT]).unwrap();
+    let folder = listed.iter().find(|(entry, _)| entry.path == "/folder").unwrap();
+    let told: Vec<&str> = folder.0.faults.iter().map(|fault| fault.what.as_str()).collect();
+    assert_eq!(told, ["512 bytes of a directory cannot be read"]);
+    // The root directory is a fragment longer, which has no place.
+    let mut v = Volume { bytes: whole, kind: KINDS[0], used: BTreeSet::new(), inodes: BTreeSet::new() };
+    let at = v.inode_at(2);
+    v.put(at + 8, 8, (BLOCK + FRAGMENT) as u64);
+    let (_, listed, faults, _) = list(&v.bytes).unwrap();
+    assert!(faults.iter().any(|fault| fault.what == "512 bytes of a directory have no block"), "{faults:?}");
+    assert!(listed.iter().any(|(entry, _)| entry.path == "/folder/again"));
+}
+
+#[test]
+fn tables_of_inodes_fit_into_their_groups() {
+    let mut v = Volume { bytes: volume(KINDS[0]), kind: KINDS[0], used: BTreeSet::new(), inodes: BTreeSet::new() };
+    for at in [8192, 32 * FRAGMENT, (512 + TURN + 32) * FRAGMENT] {
+        v.put(at + 184, 4, 1 << 31);
+    }
+    assert!(list(&v.bytes).is_none());
+}
+
+#[test]
+fn inodes_of_a_group_that_is_destroyed_are_looked_at_as_far_as_they_are_there() {
+    let mut bytes = volume(KINDS[0]);
+    let own = (512 + TURN + 48) * FRAGMENT;
+    bytes[own..own + BLOCK].fill(0);
+    let at = |end: usize| {
+        let image = of_bytes(&bytes[..end]).unwrap();
+        let view = View::whole(image.as_ref());
+        let sb = Superblock::find(view).unwrap();
+        let groups = Groups::read(view, &sb);
+        groups.among(&sb, |number| Some(number).filter(|number| *number >= 64)).len()
+    };
+    assert_eq!(at(bytes.len()), 64);
+    assert_eq!(at((512 + TURN + 56) * FRAGMENT + 10 * 128), 10);
+}
+
 proptest! {
     #[test]
     fn damage_ends_without_a_panic(

@@ -4,7 +4,7 @@ use super::dir::{Dirent, Names};
 use super::inode::Inode;
 use super::map::{Mapper, Mapping};
 use super::{Ufs, attribute};
-use crate::content::{Content, Stream};
+use crate::content::{Content, Run, Stream};
 use crate::extent::{Extent, ExtentSet};
 use crate::fault::Fault;
 use crate::fs::walk::{Frames, MAX_DEPTH, steps};
@@ -20,6 +20,8 @@ const ORPHANS: &str = "/$OrphanFiles";
 const ROOT: u32 = 2;
 /// Bytes of a directory that are read.
 const MAX_DIRECTORY: u64 = 1 << 30;
+/// No name goes on behind such a block of a directory.
+const DIRECTORY_BLOCK: usize = 512;
 /// The longest target of a symbolic link.
 const MAX_TARGET: u64 = 4096;
 
@@ -90,17 +92,49 @@ impl<'a, 'img> Walk<'a, 'img> {
     /// Reads the names of a directory.
     fn names(&mut self, inode: &Inode, mapping: &Mapping) -> (Names, Vec<Fault>) {
         let (mut names, mut left) = (Names::default(), inode.size.min(MAX_DIRECTORY));
-        for extent in mapping.extents() {
-            let len = extent.len.min(left);
+        if inode.size > MAX_DIRECTORY {
+            names.wrong.push((inode.at, format!("a directory of {} bytes is not read to its end", inode.size)));
+        }
+        for run in &mapping.runs {
+            let len = run.len().min(left);
             left = left.saturating_sub(len);
+            let extent = match run {
+                Run::Data(extent) => *extent,
+                Run::Hole(_) if len > 0 => {
+                    names.wrong.push((inode.at, format!("{len} bytes of a directory have no block")));
+                    continue;
+                }
+                Run::Hole(_) => continue,
+            };
             if self.fuel.burn(len / 512).is_err() {
                 names.wrong.push((extent.start, "directories hold more than there is room for: not read".to_owned()));
                 break;
             }
-            names.take(&self.fs.sb, &self.fs.view.read_up_to(extent.start, len), extent.start);
+            let missing = self.part(&mut names, Extent::new(extent.start, len));
+            if missing > 0 {
+                names.wrong.push((extent.start, format!("{missing} bytes of a directory cannot be read")));
+            }
         }
         let faults = names.wrong.iter().map(|(at, what)| self.fs.fault(*at, what.clone())).collect();
         (names, faults)
+    }
+
+    /// Takes the names of a stretch of a directory; gives how many bytes of it cannot be read. Around those the others are taken.
+    fn part(&self, names: &mut Names, extent: Extent) -> u64 {
+        let (sb, view) = (&self.fs.sb, self.fs.view);
+        if let Ok(bytes) = view.read(extent.start, extent.len) {
+            names.take(sb, &bytes, extent.start);
+            return 0;
+        }
+        let mut missing = 0u64;
+        for at in (extent.start..extent.end()).step_by(DIRECTORY_BLOCK) {
+            let part = Extent::between(at, extent.end().min(at.saturating_add(DIRECTORY_BLOCK as u64)));
+            match view.read(part.start, part.len) {
+                Ok(bytes) => names.take(sb, &bytes, part.start),
+                Err(_) => missing = missing.saturating_add(part.len),
+            }
+        }
+        missing
     }
 
     /// Enters a directory; gives what is wrong with it.

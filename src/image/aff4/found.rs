@@ -5,6 +5,7 @@ use super::lexicon::{self, Symbol, all, is_a, number, symbol};
 use super::map::{self, Stretch, Target};
 use super::stream::{Shape, Stream};
 use super::sums::Sum;
+use super::tables::Tables;
 use super::turtle::Graph;
 use super::volume::{self, Volume, unescaped};
 use super::zip::{self, Member};
@@ -12,8 +13,9 @@ use crate::image::ImageError;
 use crate::image::about::About;
 use crate::image::chunks::MAX_GRAIN;
 use crate::image::file::{Source, unfit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The most that a map takes: some nine million stretches.
 const MAX_MAP: u64 = 256 << 20;
@@ -46,6 +48,7 @@ struct Set {
     about: About,
     sure: bool,
     volumes: Vec<PathBuf>,
+    tables: Arc<Tables>,
 }
 
 /// Finds the image of the volume at `path`.
@@ -68,7 +71,7 @@ pub(super) fn image(path: &Path, volume: Volume, files: Vec<Source>, mut about: 
             about.fact(name, value);
         }
     }
-    let mut set = Set { graph, members, files, about, sure, volumes: vec![path.to_owned()] };
+    let mut set = Set { graph, members, files, about, sure, volumes: vec![path.to_owned()], tables: Arc::default() };
     let (image, stream) = set.chosen(path)?;
     let mut found = match set.map_of(path, &stream)? {
         Some((stretches, targets)) => set.mapped(path, &stream, stretches, targets)?,
@@ -205,14 +208,24 @@ impl Set {
         let gap = gap.map_or(Some(Symbol::Byte(0)), |uri| symbol(&uri)).unwrap_or(Symbol::Unknown);
         let mut used: Vec<bool> = names.iter().map(|_| false).collect();
         stretches.iter().for_each(|s| used.get_mut(s.target).into_iter().for_each(|used| *used = true));
-        let wanted: Vec<&String> = names.iter().zip(&used).filter(|(_, used)| **used).map(|(name, _)| name).collect();
+        let wanted = names.iter().zip(&used).filter(|(_, used)| **used).map(|(name, _)| name);
+        let wanted: Vec<&String> = wanted.collect::<BTreeSet<_>>().into_iter().collect();
         self.complete(path, &wanted)?;
         let (mut targets, mut streams) = (Vec::new(), Vec::new());
+        // A stream that the list has more than once is read once.
+        let mut known: HashMap<String, Target> = HashMap::new();
         for (name, used) in names.iter().zip(used) {
             targets.push(match symbol(name) {
                 Some(symbol) => Target::Symbol(symbol),
                 None if !used => Target::None,
-                None => self.target(path, name, &mut streams)?,
+                None => match known.get(&unescaped(name)) {
+                    Some(target) => *target,
+                    None => {
+                        let target = self.target(path, name, &mut streams)?;
+                        known.insert(unescaped(name), target);
+                        target
+                    }
+                },
             });
         }
         let unnamed = stretches.iter().filter(|stretch| stretch.target >= targets.len()).count();
@@ -234,7 +247,7 @@ impl Set {
             let member = self.members.get(&unescaped(name)).cloned();
             // A member that is packed has to be unpacked as a whole.
             let fits = |member: &Member| !member.deflated || member.size <= MAX_GRAIN;
-            member.filter(fits).map(|member| Stream::of_member(name, member))
+            member.filter(fits).map(|member| Stream::of_member(name, member, &self.tables))
         };
         let Some(stream) = stream else {
             self.about.fault(format!("{name}: is a map, or packed as a whole with more than 64 MiB, and is not read"));
@@ -284,7 +297,7 @@ impl Set {
             .types(uri)
             .any(|class| class == "http://afflib.org/2009/aff4#stream" || class == "http://aff4.org/Schema#image");
         let size = of(lexicon::SIZE);
-        let stream = Stream::new(uri, Shape { chunk, per_bevy, codec, old }, size, &self.members);
+        let stream = Stream::new(uri, Shape { chunk, per_bevy, codec, old }, size, &self.members, &self.tables);
         if size.is_none() {
             self.about.fault(format!("{uri} does not say how many bytes it holds: its acquisition broke off"));
         }

@@ -5,6 +5,7 @@
 //! of its chunks, by up to five algorithms, in members beside it.
 
 use super::sums::Sum;
+use super::tables::{Tables, Unpacked};
 use super::volume::unescaped;
 use super::zip::{self, Member};
 use crate::bytes::{Fields, index, offset};
@@ -13,15 +14,12 @@ use crate::image::chunks::{Files, MAX_GRAIN, Place};
 use crate::image::codec::{Codec, unpack};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// The most that an index or the hashes of a bevy take.
 const MAX_TABLE: u64 = 64 << 20;
-/// Bevies that were packed as a whole, and are kept unpacked.
-const KEPT: usize = 2;
-
-type Kept = Vec<(u64, Arc<OnceLock<Option<Vec<u8>>>>)>;
 
 /// How a stream is cut.
 #[derive(Clone, Copy, Default)]
@@ -52,7 +50,8 @@ pub(super) struct Stream {
     plain: bool,
     /// By their numbers.
     pub(super) bevies: BTreeMap<u64, Bevy>,
-    kept: Mutex<Kept>,
+    /// What is packed as a whole, of all streams of the image.
+    tables: Arc<Tables>,
 }
 
 /// A bevy.
@@ -69,10 +68,27 @@ pub(super) struct Bevy {
     whole: OnceLock<bool>,
 }
 
-/// A table of a bevy: where it lies, or what was unpacked.
+/// A table of a bevy: where it lies, or the member that has to be unpacked.
 enum Bytes {
     Mapped(usize, Extent),
-    Owned(Vec<u8>),
+    Packed(Member),
+}
+
+/// The bytes of a table.
+enum Held<'a> {
+    Mapped(&'a [u8]),
+    Unpacked(Unpacked),
+}
+
+impl Deref for Held<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(bytes) => bytes,
+            Self::Unpacked(bytes) => bytes,
+        }
+    }
 }
 
 /// What is known of a bevy once a chunk of it was asked for.
@@ -88,10 +104,11 @@ struct Opened {
 
 impl Bytes {
     /// What a member holds, and whether its checksum holds.
-    fn of(member: &Member, files: &Files) -> Option<(Self, bool)> {
+    fn of(member: &Member, files: &Files, tables: &Tables) -> Option<(Self, bool)> {
         let source = files.source(member.file)?;
         if member.deflated {
-            return zip::content(member, source, MAX_TABLE).map(|(bytes, holds)| (Self::Owned(bytes), holds));
+            let holds = tables.get(member, source, MAX_TABLE)?.holds();
+            return Some((Self::Packed(member.clone()), holds));
         }
         let extent = member.data(source)?;
         let bytes = source.at(extent)?;
@@ -99,29 +116,34 @@ impl Bytes {
         Some((Self::Mapped(member.file, extent), holds))
     }
 
-    fn get<'a>(&'a self, files: &'a Files) -> &'a [u8] {
+    fn get<'a>(&self, files: &'a Files, tables: &Tables) -> Held<'a> {
         match self {
-            Self::Mapped(file, extent) => files.at(*file, *extent).unwrap_or_default(),
-            Self::Owned(bytes) => bytes,
+            Self::Mapped(file, extent) => Held::Mapped(files.at(*file, *extent).unwrap_or_default()),
+            Self::Packed(member) => {
+                let bytes = files.source(member.file).and_then(|source| tables.get(member, source, MAX_TABLE));
+                bytes.map_or(Held::Mapped(&[]), Held::Unpacked)
+            }
         }
     }
 }
 
 impl Bevy {
-    fn opened(&self, files: &Files) -> Option<&Opened> {
+    fn opened(&self, files: &Files, tables: &Tables) -> Option<&Opened> {
         let open = || {
             let member = self.data.as_ref()?;
             let data = member.data(files.source(member.file)?)?;
             let (index, sure) = match &self.index {
                 None => (None, true),
-                Some(member) => Bytes::of(member, files).map(|(bytes, sure)| (Some(bytes), sure))?,
+                Some(member) => Bytes::of(member, files, tables).map(|(bytes, sure)| (Some(bytes), sure))?,
             };
             // The longest hash says the most; one whose own checksum does not hold says nothing.
             let sums = self.sums.iter().rev().find_map(|(sum, member)| {
-                let (bytes, holds) = Bytes::of(member, files)?;
+                let (bytes, holds) = Bytes::of(member, files, tables)?;
                 holds.then_some((*sum, bytes))
             });
-            let rows = sums.as_ref().map_or(0, |(sum, bytes)| bytes.get(files).len().div_ceil(sum.len()));
+            let rows = sums.as_ref().map_or(0, |(sum, bytes)| bytes.get(files, tables).len().div_ceil(sum.len()));
+            // Chunks that share their bytes are looked at each time.
+            let rows = rows.min(crate::bytes::index(data.len));
             let held = (0..rows.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
             Some(Opened { data, index, sure, sums, held })
         };
@@ -129,11 +151,11 @@ impl Bevy {
     }
 
     /// Whether the checksum of all of its chunks holds, or there is none.
-    fn whole(&self, files: &Files) -> bool {
+    fn whole(&self, files: &Files, tables: &Tables) -> bool {
         let holds = || {
             let Some(member) = &self.data else { return false };
             let Some(crc) = member.crc else { return true };
-            let bytes = self.opened(files).and_then(|opened| files.at(member.file, opened.data));
+            let bytes = self.opened(files, tables).and_then(|opened| files.at(member.file, opened.data));
             // A member that is packed as a whole has its checksum looked at when it is unpacked.
             member.deflated || bytes.is_some_and(|bytes| crc32fast::hash(bytes) == crc)
         };
@@ -143,16 +165,32 @@ impl Bevy {
 
 impl Stream {
     /// A stream of `size` bytes, as many as its bevies may hold where that is not known, with those of `members` that are its.
-    pub(super) fn new(uri: &str, shape: Shape, size: Option<u64>, members: &BTreeMap<String, Member>) -> Self {
+    pub(super) fn new(
+        uri: &str,
+        shape: Shape,
+        size: Option<u64>,
+        members: &BTreeMap<String, Member>,
+        tables: &Arc<Tables>,
+    ) -> Self {
         let Shape { chunk, per_bevy, codec, old } = shape;
         let bevies = bevies(members, &unescaped(uri));
         let last = bevies.last_key_value().map_or(0, |(number, _)| number.saturating_add(1));
         let size = size.unwrap_or(last.saturating_mul(per_bevy).saturating_mul(chunk));
-        Self { uri: uri.to_owned(), size, chunk, per_bevy, codec, old, bevies, ..Self::default() }
+        Self {
+            uri: uri.to_owned(),
+            size,
+            chunk,
+            per_bevy,
+            codec,
+            old,
+            bevies,
+            tables: Arc::clone(tables),
+            plain: false,
+        }
     }
 
     /// A member of the volume as it is.
-    pub(super) fn of_member(uri: &str, member: Member) -> Self {
+    pub(super) fn of_member(uri: &str, member: Member, tables: &Arc<Tables>) -> Self {
         let size = member.size;
         let bevy = Bevy { data: Some(member), ..Bevy::default() };
         Self {
@@ -162,6 +200,7 @@ impl Stream {
             per_bevy: 1,
             plain: true,
             bevies: BTreeMap::from([(0, bevy)]),
+            tables: Arc::clone(tables),
             ..Self::default()
         }
     }
@@ -210,7 +249,7 @@ impl Stream {
             return (Place::Lost, none);
         };
         let row = number.checked_rem(self.per_bevy).unwrap_or(0);
-        let Some(opened) = bevy.opened(files) else { return (Place::Lost, none) };
+        let Some(opened) = bevy.opened(files, &self.tables) else { return (Place::Lost, none) };
         let entry = match &opened.index {
             // An entry of before the Standard needs the one beside it.
             Some(Bytes::Mapped(file, extent)) if self.is_old(extent.len, number, row) => {
@@ -250,7 +289,7 @@ impl Stream {
     fn within(&self, bevy: &Bevy, opened: &Opened, files: &Files, number: u64, row: u64) -> Option<Extent> {
         let whole = bevy.data.as_ref()?.size;
         let Some(table) = &opened.index else { return Some(Extent::new(0, whole)) };
-        let table = table.get(files);
+        let table = table.get(files, &self.tables);
         if !self.is_old(offset(table.len()), number, row) {
             let at = index(row.checked_mul(12)?);
             return Some(Extent::new(table.le64(at)?, table.le32(at.checked_add(8)?)?.into()));
@@ -273,15 +312,15 @@ impl Stream {
         if opened.sums.is_none() {
             return true;
         }
-        let Some(word) = opened.held.get(index(row / 64)) else { return false };
+        let word = opened.held.get(index(row / 64));
         let bit = 1u64.checked_shl(u32::try_from(row % 64).unwrap_or(0)).unwrap_or(0);
-        if word.load(Ordering::Relaxed) & bit != 0 {
+        if word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0) {
             return true;
         }
         let bytes = files.at(file, Extent::new(extent.start, extent.len.min(self.chunk))).unwrap_or_default();
         let holds = self.is_chunk(opened, files, number, row, bytes);
         if holds {
-            word.fetch_or(bit, Ordering::Relaxed);
+            word.map(|word| word.fetch_or(bit, Ordering::Relaxed));
         }
         holds
     }
@@ -291,7 +330,8 @@ impl Stream {
     fn is_chunk(&self, opened: &Opened, files: &Files, number: u64, row: u64, bytes: &[u8]) -> bool {
         let Some((sum, table)) = &opened.sums else { return true };
         let at = index(row).saturating_mul(sum.len());
-        let Some(said) = table.get(files).span(at, sum.len()) else { return false };
+        let table = table.get(files, &self.tables);
+        let Some(said) = table.span(at, sum.len()) else { return false };
         let trimmed = bytes.get(..index(self.len(number))).unwrap_or(bytes);
         sum.of(&[bytes]) == said || (trimmed.len() < bytes.len() && sum.of(&[trimmed]) == said)
     }
@@ -299,13 +339,13 @@ impl Stream {
     /// Whether chunk `number` is known to be what was stored: by a hash or a checksum of its own, else by that of its bevy.
     pub(super) fn sound(&self, files: &Files, number: u64) -> bool {
         let Some(bevy) = self.bevy(number) else { return true };
-        let Some(opened) = bevy.opened(files) else { return true };
+        let Some(opened) = bevy.opened(files, &self.tables) else { return true };
         if opened.sums.is_some() {
             return true;
         }
         let own = matches!(self.codec, Some((Codec::Zlib, _)));
         let packed = own && matches!(self.place(files, number).0, Place::Packed { .. });
-        opened.sure && (packed || bevy.whole(files))
+        opened.sure && (packed || bevy.whole(files, &self.tables))
     }
 
     /// Appends chunk `number`, out of what is packed, as long as it is within the stream or longer.
@@ -322,18 +362,16 @@ impl Stream {
         const GONE: &str = "it is not in its bevy";
         let before = out.len();
         let bevy = self.bevy(number).ok_or(GONE)?;
-        let opened = bevy.opened(files).ok_or(GONE)?;
+        let opened = bevy.opened(files, &self.tables).ok_or(GONE)?;
         let row = number.checked_rem(self.per_bevy).ok_or(GONE)?;
         let is_deflated = bevy.data.as_ref().is_some_and(|member| member.deflated);
-        let whole = if is_deflated { self.whole(bevy, files, number.saturating_sub(row)) } else { None };
-        let packed = match &whole {
-            None if is_deflated => return Err("its bevy cannot be unpacked, or its checksum does not hold"),
-            None => Cow::Borrowed(packed),
-            Some(all) => {
-                let within = self.within(bevy, opened, files, number, row).ok_or(GONE)?;
-                let bytes = all.get().and_then(Option::as_ref).ok_or(GONE)?;
-                Cow::Owned(bytes.span(index(within.start), index(within.len)).ok_or(GONE)?.to_vec())
-            }
+        let packed = if is_deflated {
+            const TORN: &str = "its bevy cannot be unpacked, or its checksum does not hold";
+            let all = self.whole(bevy, files).ok_or(TORN)?;
+            let within = self.within(bevy, opened, files, number, row).ok_or(GONE)?;
+            Cow::Owned(all.span(index(within.start), index(within.len)).ok_or(GONE)?.to_vec())
+        } else {
+            Cow::Borrowed(packed)
         };
         let len = offset(packed.len());
         match self.codec {
@@ -353,26 +391,10 @@ impl Stream {
         Ok(())
     }
 
-    /// All of a bevy that is packed as a whole.
-    fn whole(&self, bevy: &Bevy, files: &Files, key: u64) -> Option<Arc<OnceLock<Option<Vec<u8>>>>> {
-        let slot = {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            let there = kept.iter().find(|(of, _)| *of == key).map(|(_, slot)| Arc::clone(slot));
-            there.unwrap_or_else(|| {
-                let slot = Arc::new(OnceLock::new());
-                if kept.len() >= KEPT {
-                    kept.remove(0);
-                }
-                kept.push((key, Arc::clone(&slot)));
-                slot
-            })
-        };
-        slot.get_or_init(|| {
-            let member = bevy.data.as_ref()?;
-            let (bytes, holds) = zip::content(member, files.source(member.file)?, MAX_GRAIN)?;
-            holds.then_some(bytes)
-        });
-        slot.get().is_some_and(Option::is_some).then_some(slot)
+    /// All of a bevy that is packed as a whole, where its checksum holds.
+    fn whole(&self, bevy: &Bevy, files: &Files) -> Option<Unpacked> {
+        let member = bevy.data.as_ref()?;
+        self.tables.get(member, files.source(member.file)?, MAX_GRAIN).filter(Unpacked::holds)
     }
 }
 

@@ -3,16 +3,20 @@
 //! Prefixes, `a`, lists of predicates and objects, URIs, prefixed names, literals with types or languages, numbers, booleans; blank
 //! nodes and collections are gone through and kept under names of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Statements that are kept; behind them the text counts as damaged.
 const MAX_STATEMENTS: usize = 1 << 21;
+/// Bytes of a URI.
+const MAX_URI: usize = 1 << 16;
+/// Bytes that all names and statements take, written out; behind them the text counts as damaged.
+const MAX_BYTES: usize = 1 << 30;
 /// Nodes in nodes.
 const MAX_DEPTH: usize = 16;
 const RDF_TYPE: &str = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type";
 
 /// What is said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Object {
     /// The URI, or the text of a literal.
     pub(super) text: String,
@@ -29,7 +33,13 @@ pub(super) struct Graph {
 impl Graph {
     /// Reads all statements; where the text is damaged those before it, and at which byte.
     pub(super) fn read(text: &str) -> (Self, Option<usize>) {
-        let mut parser = Parser { text, at: 0, prefixes: BTreeMap::new(), graph: Self::default(), nodes: 0, count: 0 };
+        Self::within(text, MAX_BYTES)
+    }
+
+    /// The same, where names and statements take `left` bytes at most.
+    fn within(text: &str, left: usize) -> (Self, Option<usize>) {
+        let mut parser =
+            Parser { text, at: 0, prefixes: BTreeMap::new(), graph: Self::default(), nodes: 0, count: 0, left };
         loop {
             parser.skip();
             if parser.rest().is_empty() {
@@ -46,8 +56,9 @@ impl Graph {
     pub(super) fn merge(&mut self, other: Self) {
         for (subject, said) in other.subjects {
             let own = self.subjects.entry(subject).or_default();
-            let new: Vec<_> = said.into_iter().filter(|said| !own.contains(said)).collect();
-            own.extend(new);
+            let known: HashSet<_> = own.iter().collect();
+            let new: Vec<_> = said.iter().map(|said| !known.contains(said)).collect();
+            own.extend(said.into_iter().zip(new).filter_map(|(said, new)| new.then_some(said)));
         }
     }
 
@@ -76,6 +87,8 @@ struct Parser<'t> {
     nodes: usize,
     /// Statements so far.
     count: usize,
+    /// Bytes that may still be written out.
+    left: usize,
 }
 
 impl<'t> Parser<'t> {
@@ -109,7 +122,9 @@ impl<'t> Parser<'t> {
     }
 
     fn statement(&mut self) -> Option<()> {
-        let word = self.rest().split_whitespace().next().unwrap_or_default();
+        // The longest of these words has seven letters.
+        let near = self.rest().char_indices().nth(8).and_then(|(end, _)| self.rest().get(..end));
+        let word = near.unwrap_or(self.rest()).split_whitespace().next().unwrap_or_default();
         let is = |name: &str| word.eq_ignore_ascii_case(name);
         if is("@prefix") || is("prefix") || is("@base") || is("base") {
             self.at = self.at.checked_add(word.len())?;
@@ -150,6 +165,7 @@ impl<'t> Parser<'t> {
             loop {
                 let object = self.node(depth)?;
                 self.count = self.count.checked_add(1).filter(|count| *count <= MAX_STATEMENTS)?;
+                self.left = self.left.checked_sub(subject.len())?.checked_sub(predicate.len())?;
                 self.graph.subjects.entry(subject.to_owned()).or_default().push((predicate.clone(), object));
                 if !self.takes(",") {
                     break;
@@ -207,17 +223,20 @@ impl<'t> Parser<'t> {
         word
     }
 
-    fn expanded(&self, name: &str) -> Option<String> {
+    fn expanded(&mut self, name: &str) -> Option<String> {
         let (prefix, local) = name.split_once(':')?;
         if prefix == "_" {
             return Some(name.to_owned());
         }
-        Some(format!("{}{}", self.prefixes.get(prefix)?, local.replace('\\', "")))
+        let prefix = self.prefixes.get(prefix)?;
+        let len = prefix.len().checked_add(local.len()).filter(|len| *len <= MAX_URI)?;
+        self.left = self.left.checked_sub(len)?;
+        Some([prefix, local.replace('\\', "").as_str()].concat())
     }
 
     fn iri(&mut self) -> Option<String> {
         let (iri, _) = self.rest().strip_prefix('<')?.split_once('>')?;
-        if iri.contains(['\n', '<', '"']) {
+        if iri.len() > MAX_URI || iri.contains(['\n', '<', '"']) {
             return None;
         }
         self.at = self.at.checked_add(iri.len())?.checked_add(2)?;
@@ -318,6 +337,29 @@ mod tests {
         assert_eq!(said, expected);
         let subjects: Vec<_> = graph.subjects().collect();
         assert_eq!(subjects, ["_:b", "_:node0", "aff4://1", "aff4://2"]);
+    }
+
+    #[test]
+    fn names_and_statements_have_a_bound() {
+        let long = format!("@prefix p: <{}> .\n", "x".repeat(60_000));
+        let text = format!("{long}{}", "p:a p:b p:c .\n".repeat(100));
+        let (graph, damaged) = Graph::within(&text, 1 << 22);
+        assert!(damaged.is_some_and(|at| at > long.len()));
+        assert_eq!(graph.subjects().count(), 1);
+        let (_, damaged) = Graph::read(&format!("<{}> <b> <c> .", "x".repeat(MAX_URI + 1)));
+        assert_eq!(damaged, Some(0));
+        // A collection keeps nothing of its members, and still writes them out.
+        let (_, damaged) = Graph::within(&format!("{long}<a> <b> ( {}) .", "p:c ".repeat(100)), 1 << 22);
+        assert_eq!(damaged, Some(long.len()));
+    }
+
+    #[test]
+    fn statements_of_two_volumes_are_joined() {
+        let of = |text: &str| Graph::read(text).0;
+        let mut own = of("<a> <b> 1, 2 . <c> <d> <e> .");
+        own.merge(of("<a> <b> 2, 3 . <f> <g> 4 ."));
+        let texts: Vec<&str> = own.said("a").map(|(_, object)| object.text.as_str()).collect();
+        assert_eq!((texts, own.subjects().count()), (vec!["1", "2", "3"], 3));
     }
 
     proptest! {

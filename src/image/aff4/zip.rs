@@ -48,6 +48,11 @@ impl Member {
         Self { name, file, header: None, packed: size, size, deflated: false, crc: None }
     }
 
+    /// What no other member of the image has: its file, its place there, and its size.
+    pub(super) fn key(&self) -> (usize, u64, u64) {
+        (self.file, self.header.unwrap_or(0), self.size)
+    }
+
     /// Where its bytes lie in its file; `None` where its local header is damaged, or is that of another member.
     pub(super) fn data(&self, source: &Source) -> Option<Extent> {
         let Some(at) = self.header else { return Some(Extent::new(0, self.size)) };
