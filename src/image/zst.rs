@@ -314,6 +314,9 @@ impl Zst {
                 "what stands behind it may be shifted, if what it is said to hold is wrong: it counts as unreadable",
             );
         }
+        if frame.cut && known {
+            about.fault("where it ends in the file is not known: the disk is taken to end with it");
+        }
         self.size = self.size.saturating_add(frame.len);
         if frame.len > 0 {
             self.frames.push(frame);
