@@ -103,6 +103,11 @@ pub trait Image: Send + Sync {
         self.part(extent)
     }
 
+    /// Where the piece ends that holds byte `at`, if it is decoded whole: who goes on there decodes nothing twice. `at` itself if it is not.
+    fn border(&self, at: u64) -> u64 {
+        at
+    }
+
     /// True where reading means decoding, so that it is worth doing ahead and on all cores.
     fn packed(&self) -> bool {
         false

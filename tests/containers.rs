@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::container::{Promise, damaged, disk, holds, opened, tool, write};
+use common::container::{Promise, damaged, disk, holds, opened, tool, whole, write};
 use common::{corpus, evidex, scratch, text};
+use evidex::extent::Extent;
 use evidex::hash::Algorithm;
 use evidex::image::{self, seal};
 use std::fs::{self, File};
@@ -282,13 +283,46 @@ fn zstandard_of_many_frames_is_read_through_its_index() {
         holds(&path, &disk, "zstd raw");
         damaged(&path, &disk, 40, if summed { Promise::Told } else { Promise::Survives });
     }
-    // What cannot be read at any place is refused, and says what to do.
-    write(dir.path(), "one.dd", &vec![7; (64 << 20) + 1]);
-    tool(dir.path(), "zstd", &["-q", "-f", "one.dd"]);
-    let one = evidex(&["info", &text(&dir.path().join("one.dd.zst"))]).expect(2);
-    assert!(one.err.contains("64 MiB") && one.err.contains("pzstd"), "{}", one.err);
     // Zstandard that is called something else is a file like any other.
     fs::copy(&path, dir.path().join("disk.zst")).unwrap();
     let other = opened(&dir.path().join("disk.zst"));
     assert_eq!((other.format(), other.about().faults.len()), ("raw", 1));
+}
+
+#[test]
+fn zstandard_of_one_frame_is_read_from_within() {
+    let dir = scratch();
+    let disk = disk(32, 66 << 20);
+    let path = dir.path().join("disk.dd.zst");
+    write(dir.path(), "disk.dd", &disk);
+    // With all that `zstd` says of a file; without its size and checksum, and with a window that is larger than a part.
+    for args in ["zstd -q -f disk.dd", "zstd -q -1 -T2 --no-check --long=27 <disk.dd >disk.dd.zst"] {
+        tool(dir.path(), "sh", &["-c", args]);
+        holds(&path, &disk, "zstd raw");
+    }
+    // Cut off, it is read up to there, and nothing of it counts as sure.
+    let len = fs::metadata(&path).unwrap().len();
+    File::options().write(true).open(&path).unwrap().set_len(len / 2).unwrap();
+    let image = opened(&path);
+    let there = image.size() as usize;
+    assert!(there > 16 << 20 && there < disk.len(), "{there}");
+    assert!(whole(image.as_ref()) == disk[..there], "what is there is what it was");
+    assert_eq!(image.unreadable(), [Extent::new(0, there as u64)]);
+    assert!(image.about().faults.iter().any(|fault| fault.contains("taken to end")), "{:?}", image.about().faults);
+    // Small frames in small parts, once they are damaged.
+    let small = &disk[..3 << 20];
+    write(dir.path(), "small.dd", small);
+    for args in [&["-3", "--zstd=wlog=14"][..], &["-19", "--zstd=wlog=17"]] {
+        tool(dir.path(), "zstd", &[&["-q", "-f", "small.dd"], args].concat());
+        let path = dir.path().join("small.dd.zst");
+        holds(&path, small, "zstd raw");
+        damaged(&path, small, 60, Promise::Told);
+    }
+    // What is not in the file, or is too much to keep, is refused.
+    fs::write(dir.path().join("words"), &disk[..100_000]).unwrap();
+    tool(dir.path(), "zstd", &["-q", "-f", "-D", "words", "small.dd"]);
+    assert_eq!(opened(&dir.path().join("small.dd.zst")).about().faults.len(), 1, "content without its dictionary");
+    tool(dir.path(), "sh", &["-c", "zstd -q --ultra -1 --long=30 <disk.dd >disk.dd.zst"]);
+    let refused = evidex(&["info", &text(&path)]).expect(2);
+    assert!(refused.err.contains("512 MiB") && refused.err.contains("zstd -d"), "{}", refused.err);
 }

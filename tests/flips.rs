@@ -66,6 +66,7 @@ const CONTAINERS: &[(&str, &str, &str, Promise)] = &[
     ("fixtures/ewf2/stored.Ex01.zst", "fixtures/ewf2/disk.dd.zst", "d.Ex01", Promise::Told),
     ("tests/fuzz/bases/in_ewf.zst", "tests/fuzz/bases/in_disk.zst", "d.E01", Promise::Told),
     ("tests/fuzz/bases/in_zst.zst", "tests/fuzz/bases/in_disk.zst", "d.dd.zst", Promise::Told),
+    ("tests/fuzz/bases/in_one.zst", "tests/fuzz/bases/in_disk.zst", "o.dd.zst", Promise::Told),
     ("tests/fuzz/bases/in_gz.zst", "tests/fuzz/bases/in_disk.zst", "d.dd.gz", Promise::Survives),
     ("tests/fuzz/bases/in_qcow2.zst", "tests/fuzz/bases/in_disk.zst", "d.qcow2", Promise::Survives),
     ("tests/fuzz/bases/in_vhdx.zst", "tests/fuzz/bases/in_disk.zst", "d.vhdx", Promise::Survives),

@@ -6,9 +6,11 @@ use crate::extent::Extent;
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// How much is decoded ahead of what is taken.
+/// How much is decoded ahead of what is taken, at least.
 const BATCH: u64 = 16 << 20;
-/// What of a batch one thread decodes at a time.
+/// No more is decoded ahead, if not all threads have something to do then.
+const MOST: u64 = 256 << 20;
+/// What of a batch one thread decodes at a time, at least: it goes on to the end of the piece that it is in.
 const SHARE: u64 = 1 << 20;
 
 /// Calls `take` with all bytes of the evidence, in order, `step` at a time or less.
@@ -29,26 +31,35 @@ pub fn each_part(image: &dyn Image, step: u64, mut take: impl FnMut(&[u8]) + Sen
 }
 
 fn decoded_ahead(image: &dyn Image, mut take: impl FnMut(&[u8]) + Send) -> Result<(), ImageError> {
-    let whole = Extent::new(0, image.size());
-    let batch = |at| Extent::new(at, BATCH).intersect(whole);
-    let mut here = batch(0);
-    let mut ready = fetch(image, here)?;
-    while !here.is_empty() {
-        here = batch(here.end());
+    let mut here = shares(image, 0);
+    let mut ready = fetch(image, &here)?;
+    while let Some(last) = here.last() {
+        here = shares(image, last.end());
         let taken = || ready.iter().flatten().for_each(|part| take(part));
-        let (next, ()) = rayon::join(|| fetch(image, here), taken);
+        let (next, ()) = rayon::join(|| fetch(image, &here), taken);
         ready = next?;
     }
     Ok(())
 }
 
+/// The batch that begins at byte `at`.
+fn shares(image: &dyn Image, at: u64) -> Vec<Extent> {
+    let (mut shares, mut end) = (Vec::new(), at);
+    let enough =
+        |shares: &[Extent], len: u64| len >= MOST || len >= BATCH && shares.len() >= rayon::current_num_threads();
+    while end < image.size() && !enough(&shares, end.saturating_sub(at)) {
+        let next = end.saturating_add(SHARE).min(image.size());
+        let share = Extent::between(end, image.border(next.saturating_sub(1)).max(next));
+        shares.push(share);
+        end = share.end();
+    }
+    shares
+}
+
 type Parts<'i> = Vec<Cow<'i, [u8]>>;
 
-fn fetch(image: &dyn Image, extent: Extent) -> Result<Vec<Parts<'_>>, ImageError> {
-    let shares: Vec<Extent> = (0..extent.len.div_ceil(SHARE))
-        .map(|n| Extent::new(extent.start.saturating_add(n.saturating_mul(SHARE)), SHARE).intersect(extent))
-        .collect();
-    shares.into_par_iter().map(|share| parts(image, share)).collect()
+fn fetch<'i>(image: &'i dyn Image, shares: &[Extent]) -> Result<Vec<Parts<'i>>, ImageError> {
+    shares.par_iter().map(|share| parts(image, *share)).collect()
 }
 
 fn parts(image: &dyn Image, mut extent: Extent) -> Result<Parts<'_>, ImageError> {

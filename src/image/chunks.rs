@@ -431,6 +431,11 @@ impl<T: Table> Image for Chunks<T> {
         self.read(extent, false)
     }
 
+    fn border(&self, at: u64) -> u64 {
+        let piece = self.piece(at);
+        if matches!(piece.place, Place::Packed { .. }) { piece.extent.end().min(self.table.size()) } else { at }
+    }
+
     fn packed(&self) -> bool {
         self.table.packed() || self.parent.as_ref().is_some_and(|parent| parent.packed())
     }

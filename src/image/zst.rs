@@ -1,10 +1,15 @@
-//! Raw images in Zstandard (RFC 8878) of many frames, read through an index and never unpacked to a file.
+//! Raw images in Zstandard (RFC 8878), read through an index and never unpacked to a file.
 //!
 //! A frame is what can be read on its own. `pzstd` writes many, and so does whoever writes the seekable format
 //! (`zstd_seekable_compression_format.md`), whose table of them stands in a skippable frame at the end. Without that table the headers of
 //! frames and blocks are walked. Where table and header do not both say how much a frame holds, it is unpacked when the image is opened,
-//! on all cores: a wrong length would shift all behind it. Checksums are checked whenever a frame is unpacked. Inside a frame decoding needs all of the window before, up to 128 MiB: one that holds more
-//! than 64 MiB is refused. Only names that say so are taken, `disk.dd.zst`.
+//! on all cores: a wrong length would shift all behind it. Checksums are checked whenever a frame is unpacked. A frame of more than
+//! 64 MiB, which is what `zstd` makes of a disk, is read in [`parts`], as is what is left of a damaged one. Only names that say so are
+//! taken, `disk.dd.zst`.
+
+mod block;
+mod fse;
+mod parts;
 
 use super::about::About;
 use super::chunks::{Chunks, Files, MAX_GRAIN, Piece, Place, Table};
@@ -13,6 +18,7 @@ use super::file::{Source, holds_raw, peek, unfit};
 use super::{ImageError, Taken};
 use crate::bytes::{Fields, index, offset};
 use crate::extent::Extent;
+use parts::{Parts, Plan};
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -22,7 +28,13 @@ const SKIPPABLE: u32 = 0x184d_2a50;
 const TABLE: u32 = 0x184d_2a5e;
 const TABLE_MAGIC: u32 = 0x8f92_eab1;
 const MAX_FRAMES: usize = 1 << 26;
-const HINT: &str = "pack it again with pzstd, or unpack it with zstd -d, and index what comes out";
+const HINT: &str = "unpack it with zstd -d, and index what comes out";
+/// How far back the blocks of a frame in parts may reach.
+const MAX_WINDOW: u64 = 512 << 20;
+/// How much a part of a large frame holds at least.
+const LEAST: u64 = 8 << 20;
+/// Bytes of packed windows that are kept for an image.
+const ROOM: usize = 256 << 20;
 
 /// A frame.
 #[derive(Clone, Copy)]
@@ -36,6 +48,10 @@ struct Frame {
     said: Option<u64>,
     /// The low half of the XXH64 of what it holds, by the table.
     sum: Option<u32>,
+    /// True where it breaks off with the file.
+    cut: bool,
+    /// Its number among those that are read in parts.
+    parts: Option<usize>,
 }
 
 /// The disk.
@@ -44,6 +60,7 @@ struct Zst {
     grain: u64,
     /// Sorted.
     frames: Vec<Frame>,
+    parts: Vec<Parts>,
     /// Where it begins to be unsure what stands where.
     sure: u64,
 }
@@ -53,6 +70,8 @@ struct Header {
     /// Bytes of it.
     len: usize,
     content: Option<u64>,
+    /// How far back its blocks may reach.
+    window: u64,
     summed: bool,
     dictionary: bool,
 }
@@ -60,7 +79,7 @@ struct Header {
 /// Opens the image.
 ///
 /// # Errors
-/// Where a frame holds more than can be read at once, needs a dictionary, or the first is damaged.
+/// Where a frame needs a dictionary or too large a window, or the first is damaged from its start.
 pub fn open(path: &Path) -> Taken {
     if path.is_dir() || !holds_raw(path, "zst") {
         return Ok(None);
@@ -90,6 +109,9 @@ fn header(bytes: &[u8]) -> Option<Header> {
     }
     let flags = bytes.byte(4)?;
     let single = flags & 0x20 != 0;
+    let descriptor = u64::from(bytes.byte(5)?);
+    let base = 1u64.checked_shl(u32::try_from(descriptor >> 3).ok()?.checked_add(10)?)?;
+    let window = base.checked_add((base >> 3).checked_mul(descriptor & 7)?)?;
     let at = if single { 5 } else { 6usize };
     let ids = [0usize, 1, 2, 4].get(usize::from(flags & 3)).copied()?;
     let id = bytes.span(at, ids)?;
@@ -102,7 +124,8 @@ fn header(bytes: &[u8]) -> Option<Header> {
         _ => (Some(bytes.le64(at)?), 8),
     };
     let dictionary = id.iter().any(|byte| *byte != 0);
-    Some(Header { len: at.checked_add(width)?, content, summed: flags & 4 != 0, dictionary })
+    let window = content.filter(|_| single).unwrap_or(window);
+    Some(Header { len: at.checked_add(width)?, content, window, summed: flags & 4 != 0, dictionary })
 }
 
 /// The frame that `bytes` begin with: what its header says, and where it ends.
@@ -153,7 +176,15 @@ fn table(bytes: &[u8]) -> Option<Vec<Frame>> {
                 return None;
             }
             let sum = if summed { row.le32(8) } else { None };
-            frames.push(Frame { at: disk, packed, len: head.content.unwrap_or(0), said: Some(len), sum });
+            frames.push(Frame {
+                at: disk,
+                packed,
+                len: head.content.unwrap_or(0),
+                said: Some(len),
+                sum,
+                cut: false,
+                parts: None,
+            });
         }
         (at, disk) = (end, disk.checked_add(len)?);
     }
@@ -170,12 +201,15 @@ fn walked(path: &Path, bytes: &[u8], about: &mut About) -> Result<Vec<Frame>, Im
             at = end;
             continue;
         }
-        let Some((head, len)) = measured(rest) else { break };
+        let whole = measured(rest);
+        let cut = whole.is_none();
+        // A frame that breaks off is read as far as it goes.
+        let Some((head, len)) = whole.or_else(|| Some((header(rest)?, rest.len()))) else { break };
         if head.dictionary {
             return Err(unfit(path, "is packed with a dictionary, which is not in it", HINT));
         }
         let packed = Extent::new(offset(at), offset(len));
-        frames.push(Frame { at: 0, packed, len: 0, said: head.content, sum: None });
+        frames.push(Frame { at: 0, packed, len: 0, said: head.content, sum: None, cut, parts: None });
         at = at.saturating_add(len);
     }
     let rest = bytes.get(at..).unwrap_or_default();
@@ -198,58 +232,55 @@ fn unpacked(packed: &[u8], len: Option<u64>) -> Result<Vec<u8>, &'static str> {
 const LARGE: &str = "holds more than it should";
 const DAMAGED: &str = "is damaged";
 
+/// The frames that are `of`, in parts.
+fn parted(path: &Path, of: &[Frame], bytes: &[u8]) -> Result<Vec<Parts>, ImageError> {
+    let plan = |frame: &Frame| {
+        let place = format!("the frame at byte {} of the file", frame.packed.start);
+        let head = bytes.get(index(frame.packed.start)..).and_then(header);
+        let head = head.ok_or_else(|| unfit(path, format!("{place} is damaged from its start"), HINT))?;
+        if head.window > MAX_WINDOW {
+            let what =
+                format!("{place} needs a window of {} bytes, and 512 MiB are the most that is read", head.window);
+            return Err(unfit(path, what, HINT));
+        }
+        let room = ROOM.checked_div(of.len()).unwrap_or(ROOM);
+        // Those of a small one, which is damaged, are small: a damaged part is lost whole.
+        let least = head.window.max(LEAST.min(frame.packed.len)).min(MAX_GRAIN.saturating_sub(1 << 20)).max(1);
+        let Header { len, window, summed, .. } = head;
+        Ok((frame.bytes(bytes), Plan { header: len, window, summed, sum: frame.sum, least, room }))
+    };
+    let plans = of.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+    Ok(plans.into_par_iter().map(|(frame, plan)| Parts::read(frame, plan)).collect())
+}
+
+impl Frame {
+    /// Its bytes, of those of the file.
+    fn bytes<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        bytes.get(index(self.packed.start)..index(self.packed.end())).unwrap_or_default()
+    }
+}
+
 impl Zst {
     /// Places the frames on the disk.
     fn of(path: &Path, frames: Vec<Frame>, bytes: &[u8], about: &mut About) -> Result<Self, ImageError> {
         let length = |frame: &Frame| match (frame.len, frame.said) {
-            (len, Some(said)) if len.max(said) > MAX_GRAIN => Err(LARGE),
-            (0, _) => {
-                let packed = bytes.get(index(frame.packed.start)..index(frame.packed.end())).unwrap_or_default();
-                unpacked(packed, None).map(|bytes| offset(bytes.len()))
-            }
+            (len, Some(said)) if frame.cut || len.max(said) > MAX_GRAIN => Err(LARGE),
+            _ if frame.cut => Err(LARGE),
+            (0, _) => unpacked(frame.bytes(bytes), None).map(|bytes| offset(bytes.len())),
             (len, _) => Ok(len),
         };
         let lengths: Vec<Result<u64, &'static str>> = frames.par_iter().map(length).collect();
-        let mut zst = Self { size: 0, grain: 512, frames: Vec::new(), sure: u64::MAX };
-        let last = frames.len().saturating_sub(1);
+        let odd = frames.iter().zip(&lengths).filter(|(_, len)| len.is_err());
+        let odd: Vec<Frame> = odd.map(|(frame, _)| *frame).collect();
+        let parts = parted(path, &odd, bytes)?;
+        let mut zst = Self { size: 0, grain: 512, frames: Vec::new(), parts, sure: u64::MAX };
+        let (count, mut numbers) = (frames.len(), 0..zst.parts.len());
         for (number, (mut frame, len)) in frames.into_iter().zip(lengths).enumerate() {
-            let at = frame.packed.start;
-            let place = format!("the frame at byte {at} of the file");
             frame.at = zst.size;
-            frame.len = match (len, frame.said) {
-                (Err(LARGE), _) => {
-                    let what =
-                        format!("{place} holds more than 64 MiB, and within a frame nothing can be read on its own");
-                    return Err(unfit(path, what, HINT));
-                }
-                (Ok(len), said) => {
-                    if said.is_some_and(|said| said != len) {
-                        about.fault(format!("{place} holds {len} bytes, and is said to hold others"));
-                    }
-                    len
-                }
-                (Err(what), None) => {
-                    let size = zst.size;
-                    about.fault(format!(
-                        "{place} {what}, and how much it holds is not known: the disk is taken to end at byte {size}"
-                    ));
-                    break;
-                }
-                (Err(what), Some(said)) => {
-                    about.fault(format!("{place} {what}: the {said} bytes that it is said to hold are unreadable"));
-                    // All frames but the last are of one length with most writers.
-                    let usual = zst.frames.first().is_some_and(|first| first.len == said) && number < last;
-                    if !usual && zst.sure == u64::MAX {
-                        zst.sure = zst.size;
-                        about.fault("what stands behind it may be shifted, if that is wrong: it counts as unreadable");
-                    }
-                    said
-                }
-            };
-            zst.size = zst.size.saturating_add(frame.len);
-            zst.grain = zst.grain.max(frame.len);
-            if frame.len > 0 {
-                zst.frames.push(frame);
+            frame.parts = if len.is_err() { numbers.next() } else { None };
+            frame.len = len.unwrap_or(0);
+            if !zst.place(frame, number.saturating_add(1) < count, about) {
+                break;
             }
         }
         if zst.size == 0 {
@@ -258,9 +289,49 @@ impl Zst {
         Ok(zst)
     }
 
+    /// Places a frame behind those before it; false where it is not known what stands behind it.
+    fn place(&mut self, mut frame: Frame, followed: bool, about: &mut About) -> bool {
+        let place = format!("the frame at byte {} of the file", frame.packed.start);
+        let parts = frame.parts.and_then(|number| self.parts.get(number));
+        let held = parts.map_or(frame.len, |parts| parts.len);
+        let broken = parts.and_then(|parts| parts.fault.as_deref());
+        if let Some(what) = broken {
+            about.fault(format!("{place} {what}"));
+        } else if frame.said.is_some_and(|said| said != held) {
+            about.fault(format!("{place} holds {held} bytes, and is said to hold others"));
+        }
+        frame.len = frame.said.filter(|_| broken.is_some()).map_or(held, |said| said.max(held));
+        self.grain = self.grain.max(parts.map_or(frame.len, |parts| parts.grain));
+        let known = broken.is_none() || frame.said.is_some();
+        // All frames but the last are of one length with most writers.
+        let usual = self.frames.first().is_some_and(|first| first.len == frame.len);
+        if !known {
+            let end = self.size.saturating_add(held);
+            about.fault(format!("how much it should hold is not known: the disk is taken to end at byte {end}"));
+        } else if broken.is_some() && followed && !usual && self.sure == u64::MAX {
+            self.sure = self.size;
+            about.fault(
+                "what stands behind it may be shifted, if what it is said to hold is wrong: it counts as unreadable",
+            );
+        }
+        if frame.cut && known {
+            about.fault("where it ends in the file is not known: the disk is taken to end with it");
+        }
+        self.size = self.size.saturating_add(frame.len);
+        if frame.len > 0 {
+            self.frames.push(frame);
+        }
+        known
+    }
+
     fn frame(&self, at: u64) -> Option<&Frame> {
         let next = self.frames.partition_point(|frame| frame.at <= at);
         self.frames.get(next.checked_sub(1)?)
+    }
+
+    /// The parts of a frame that is read so.
+    fn parts(&self, frame: &Frame) -> Option<&Parts> {
+        self.parts.get(frame.parts?)
     }
 }
 
@@ -278,27 +349,43 @@ impl Table for Zst {
     }
 
     fn piece(&self, _files: &Files, at: u64) -> Piece {
-        let Some(Frame { at, packed, len, .. }) = self.frame(at).copied() else {
-            return Piece::new(Extent::between(at, self.size), Place::Lost);
+        let lost = |extent| Piece::new(extent, Place::Lost);
+        let Some(frame) = self.frame(at) else { return lost(Extent::between(at, self.size)) };
+        let whole = Extent::new(frame.at, frame.len);
+        let packed = |extent: Extent, packed| {
+            Piece::new(extent, Place::Packed { file: 0, extent: packed, codec: Codec::Zstd, len: extent.len })
         };
-        let place = Place::Packed { file: 0, extent: packed, codec: Codec::Zstd, len };
-        Piece::new(Extent::new(at, len), place)
+        let Some(parts) = self.parts(frame) else { return packed(whole, frame.packed) };
+        match parts.find(at.saturating_sub(frame.at)) {
+            Some((held, from)) => packed(
+                Extent::new(frame.at.saturating_add(held.start), held.len),
+                Extent::new(frame.packed.start.saturating_add(from.start), from.len),
+            ),
+            None => lost(Extent::between(frame.at.saturating_add(parts.len), whole.end())),
+        }
     }
 
     fn decode(
         &self,
-        _files: &Files,
+        files: &Files,
         piece: &Piece,
         packed: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<Result<(), &'static str>> {
         let frame = self.frame(piece.extent.start)?;
-        let bytes = match unpacked(packed, Some(frame.len)) {
+        let bytes = match self.parts(frame) {
+            Some(parts) => {
+                let whole = frame.bytes(files.whole(0).unwrap_or_default());
+                parts.content(whole, piece.extent.start.saturating_sub(frame.at))
+            }
+            None => unpacked(packed, Some(frame.len)),
+        };
+        let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(what) => return Some(Err(what)),
         };
         let low = |bytes: &[u8]| twox_hash::XxHash64::oneshot(0, bytes) & u64::from(u32::MAX);
-        if frame.sum.is_some_and(|sum| low(&bytes) != u64::from(sum)) {
+        if frame.parts.is_none() && frame.sum.is_some_and(|sum| low(&bytes) != u64::from(sum)) {
             return Some(Err("is not what the table has the checksum of"));
         }
         if out.is_empty() {
@@ -310,7 +397,9 @@ impl Table for Zst {
     }
 
     fn sound(&self, _files: &Files, piece: &Piece) -> bool {
-        piece.extent.start < self.sure
+        let frame = self.frame(piece.extent.start);
+        let whole = frame.and_then(|frame| self.parts(frame)).is_none_or(|parts| parts.fault.is_none());
+        whole && piece.extent.start < self.sure
     }
 }
 

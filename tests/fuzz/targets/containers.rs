@@ -33,6 +33,7 @@ bases! {
     "d.dmg": "../bases/in_dmg.zst",
     "d.dd.gz": "../bases/in_gz.zst",
     "d.dd.zst": "../bases/in_zst.zst",
+    "o.dd.zst": "../bases/in_one.zst",
     "d.dd": "../bases/in_disk.zst",
 }
 
