@@ -9,6 +9,14 @@ use crate::time::Timestamp;
 
 /// Entries that are kept.
 const MOST: usize = 1 << 24;
+/// Folders in folders.
+const MAX_DEPTH: usize = 1024;
+/// Bytes of a path.
+const MAX_PATH: usize = 1 << 16;
+/// Bytes of all paths for each byte of the list, which has more values of an entry than its name.
+const PATHS: usize = 16;
+/// Values of an entry: some thirty are known.
+const MAX_FIELDS: usize = 256;
 
 /// An entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +56,8 @@ pub(super) fn read(data: &[u8]) -> Tree {
     let mut tree = Tree { total: records(&text), ..Tree::default() };
     let mut lines =
         text.split('\n').map(|line| line.trim_end_matches('\r')).skip_while(|line| *line != "entry").skip(2);
-    let names: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
+    let names: Vec<&str> = lines.next().unwrap_or_default().split('\t').take(MAX_FIELDS).collect();
+    let mut room = data.len().saturating_mul(PATHS).saturating_add(MAX_PATH);
     // How many entries are still to come at each level, and the path that they are below.
     let mut open: Vec<(u64, String)> = vec![(1, String::new())];
     let mut is_root = true;
@@ -65,13 +74,21 @@ pub(super) fn read(data: &[u8]) -> Tree {
                 Some(format!("the list of its files breaks off, or is damaged, behind {} entries", tree.leaves.len()));
             break;
         };
-        let values: Vec<&str> = values.split('\t').collect();
+        let values: Vec<&str> = values.split('\t').take(MAX_FIELDS).collect();
         let value = |name: &str| {
             let column = names.iter().position(|known| *known == name)?;
             values.get(column).copied().filter(|value| !value.is_empty())
         };
         // The root has no name of its own.
         let path = if is_root { String::new() } else { format!("{parent}/{}", value("n").unwrap_or("NoName")) };
+        let fits = path.len() <= MAX_PATH && open.len().saturating_sub(1) <= MAX_DEPTH;
+        let Some(rest) = room.checked_sub(path.len()).filter(|_| fits) else {
+            let read = tree.leaves.len();
+            tree.damaged =
+                Some(format!("the list of its files is not read behind {read} entries: its paths are too long"));
+            break;
+        };
+        room = rest;
         if !is_root {
             tree.leaves.push(leaf(path.clone(), value));
         }
@@ -140,6 +157,17 @@ mod tests {
         assert_eq!((a.hashes.len(), a.times[0]), (1, Some(Timestamp::unix(1_142_163_845))));
         assert_eq!((tree.leaves[3].place, tree.leaves[3].hashes.len()), (Some((7, 5)), 0));
         assert!(read(&utf16(&text[..text.len() - 60])).damaged.is_some());
+    }
+
+    #[test]
+    fn paths_have_a_bound() {
+        let list = |entries: &str| read(&utf16(&format!("entry\n1\t1\np\tn\n0\t1\n1\tX\n{entries}")));
+        let deep = list(&"0\t1\n1\ta\n".repeat(50_000));
+        assert_eq!(deep.leaves.len(), MAX_DEPTH);
+        assert!(deep.damaged.unwrap().ends_with("its paths are too long"));
+        // Many files below a folder of a long name.
+        let wide = list(&format!("0\t60000\n1\t{}\n{}", "b".repeat(60_000), "0\t0\n\tc\n".repeat(60_000)));
+        assert!((200..300).contains(&wide.leaves.len()) && wide.damaged.is_some(), "{}", wide.leaves.len());
     }
 
     proptest! {
