@@ -100,7 +100,7 @@ impl Base {
         while !tape.0.is_empty() {
             let op = tape.byte();
             let line = self.line(&mut tape);
-            let at = line + usize::from(op >> 3);
+            let at = (line + usize::from(op >> 3)).min(self.image.0.len());
             let new = match op & 7 {
                 few @ 0..=3 => tape.take(1 << few).to_vec(),
                 4 => tape.take(LINE).to_vec(),
