@@ -166,3 +166,22 @@ fn the_other_superblock_and_checkpoint_are_used() {
     );
     assert!(before > 40);
 }
+
+#[test]
+fn behind_a_damaged_node_nothing_is_taken_for_a_hole() {
+    let temp = tempfile::tempdir().unwrap();
+    let image = fixture(temp.path(), "deleted");
+    let number: u32 = listed(&image)["/big"].0.inode.parse().unwrap();
+    let mut bytes = fs::read(&image).unwrap();
+    let word = |block: &[u8], at: usize| u32::from_le_bytes(block[at..at + 4].try_into().unwrap());
+    let is_node = |block: &[u8]| word(block, 4076) == number && word(block, 4072) > number && word(block, 4072) < 1000;
+    let nodes: Vec<usize> = (0..bytes.len()).step_by(4096).filter(|at| is_node(&bytes[*at..at + 4096])).collect();
+    assert!(!nodes.is_empty());
+    nodes.iter().for_each(|at| bytes[*at..at + 4096].fill(0));
+    fs::write(&image, bytes).unwrap();
+    let (big, content) = &listed(&image)["/big"];
+    assert_eq!((big.recovered, big.stream.size), (Some(Recovered::Partial), 1500 * 4096));
+    assert!(big.faults.iter().any(|fault| fault.what.contains("is missing or damaged")), "{big:?}");
+    let known = blocks(1500, 0);
+    assert!(content.len() > 800 * 4096 && content.len() < known.len() && known.starts_with(content));
+}

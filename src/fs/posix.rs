@@ -73,6 +73,23 @@ pub(super) const fn is_named(tag: u32) -> bool {
     matches!(tag, 0x02 | 0x08)
 }
 
+/// Name and value of an attribute as ext and F2FS keep it, with a number for the beginning of its name.
+pub(super) fn packed_attribute(index: u8, name: &[u8], value: &[u8]) -> (String, String) {
+    let prefix = match index {
+        1 => "user.",
+        2 => "system.posix_acl_access",
+        3 => "system.posix_acl_default",
+        4 => "trusted.",
+        6 => "security.",
+        7 => "system.",
+        8 => "system.richacl",
+        _ => "",
+    };
+    let name = format!("{prefix}{}", String::from_utf8_lossy(name));
+    let access = if matches!(index, 2 | 3) { packed_access_list(value) } else { None };
+    (name, access.unwrap_or_else(|| self::value(value)))
+}
+
 /// An access list as ext and F2FS pack it: entries for a named user or group are longer than the others.
 pub(super) fn packed_access_list(b: &[u8]) -> Option<String> {
     let mut at = 4usize; // a_version

@@ -61,7 +61,7 @@ fn list(ext: &Ext<'_>, b: &[u8], mut at: usize, base: usize, out: &mut Vec<(Stri
         };
         // The content of small files is kept as an attribute: it is no remark on them.
         if let Some(value) = value.filter(|_| !(index == 7 && name == b"data")) {
-            out.push(told(index, name, &value));
+            out.push(posix::packed_attribute(index, name, &value));
         }
         at = at.checked_add(16)?.checked_add(name_len.checked_next_multiple_of(4)?)?;
     }
@@ -76,21 +76,4 @@ fn held(ext: &Ext<'_>, number: u32, size: usize) -> Option<Vec<u8>> {
     let stream = crate::content::Stream::plain(mapping.runs, inode.size);
     let bytes = crate::content::Content::new(ext.view, &stream).prefix(size.min(MAX_VALUE) as u64).into_owned();
     Some(bytes)
-}
-
-/// Name and value for a reader.
-fn told(index: u8, name: &[u8], value: &[u8]) -> (String, String) {
-    let prefix = match index {
-        1 => "user.",
-        2 => "system.posix_acl_access",
-        3 => "system.posix_acl_default",
-        4 => "trusted.",
-        6 => "security.",
-        7 => "system.",
-        8 => "system.richacl",
-        _ => "",
-    };
-    let name = format!("{prefix}{}", String::from_utf8_lossy(name));
-    let access = if matches!(index, 2 | 3) { posix::packed_access_list(value) } else { None };
-    (name, access.unwrap_or_else(|| posix::value(value)))
 }

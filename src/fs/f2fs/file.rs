@@ -31,6 +31,8 @@ pub(super) struct Pieces {
     next: u64,
     /// Nodes that were read: none is there twice.
     seen: HashSet<u32>,
+    /// The first block of which it is not known where it lies: behind it nothing is known to be a hole.
+    lost_from: Option<u64>,
     /// What is wrong; a part of the file may be missing.
     pub(super) wrong: Vec<String>,
 }
@@ -50,7 +52,7 @@ impl Pieces {
     pub(super) fn read(disk: &Disk<'_>, inode: &Inode, find: &Finder<'_>, fuel: &mut Fuel) -> Self {
         let mut pieces = Self::default();
         if inode.is_odd {
-            pieces.wrong.push("its flags say that it holds what its kind cannot".to_owned());
+            pieces.lose("its flags say that it holds what its kind cannot".to_owned());
         }
         if inode.inline_data || inode.inline_names {
             return pieces;
@@ -63,6 +65,12 @@ impl Pieces {
             }
         }
         pieces
+    }
+
+    /// Notes that what comes next is not known.
+    fn lose(&mut self, what: String) {
+        self.lost_from = self.lost_from.or(Some(self.next));
+        self.wrong.push(what);
     }
 
     /// The addresses that a node leads to, `depth` levels below it.
@@ -78,7 +86,7 @@ impl Pieces {
             return;
         }
         if !self.seen.insert(node) {
-            self.wrong.push(format!("node {node} of it is named twice"));
+            self.lose(format!("node {node} of it is named twice"));
             self.next = skip;
             return;
         }
@@ -91,7 +99,7 @@ impl Pieces {
             Footer::read(block).is_some_and(|footer| (footer.node, footer.inode) == (node, inode.number))
         };
         let Some(block) = block.filter(own) else {
-            self.wrong.push(format!("node {node} of it is missing or damaged"));
+            self.lose(format!("node {node} of it is missing or damaged"));
             self.next = skip;
             return;
         };
@@ -116,6 +124,7 @@ impl Pieces {
             }
             let fits = if address == PACKED { is_mark(first) } else { disk.sb.is_main(address) };
             if !fits {
+                self.lost_from = self.lost_from.or(Some(first));
                 odd = odd.saturating_add(1);
                 continue;
             }
@@ -164,7 +173,9 @@ impl Pieces {
             return Stream::plain(vec![Run::Data(Extent::new(at, len))], inode.size);
         }
         let packed = inode.packed.filter(|_| self.pieces.iter().any(|piece| piece.address == PACKED));
-        let mut build = Build { size: inode.size, ..Build::default() };
+        // It ends where it is not known any more: a reader is told, and takes no zeros for content.
+        let known = self.lost_from.map_or(inode.size, |block| block.saturating_mul(BLOCK).min(inode.size));
+        let mut build = Build { size: known, ..Build::default() };
         match packed {
             None => {
                 self.pieces.iter().for_each(|piece| build.plain(disk, piece.first, piece.address, piece.count));

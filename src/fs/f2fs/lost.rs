@@ -220,12 +220,16 @@ fn verdict(fs: &F2fs<'_>, entry: &Entry, (remain, remains): (&Remain, &Remains),
     let (mut own, mut all) = (0u64, 0u64);
     let is_doubtful = |node: u32| remains.is_doubtful(node, remain.inode.number);
     let doubt = is_doubtful(remain.inode.number) || pieces.nodes().any(is_doubtful);
+    let inode = &remain.inode;
+    let is_bare = entry.kind == EntryKind::File && !inode.inline_data && (inode.size > 0 || inode.links == 0);
     for named in pieces.named() {
         all = all.saturating_add(1);
         own = own.saturating_add(is_own(fs, remain.is_newer, named).into());
     }
     match own {
         _ if doubt || !entry.faults.is_empty() => Recovered::Partial,
+        // Its blocks may have been given back before it was last written.
+        _ if all == 0 && is_bare => Recovered::Partial,
         own if own == all => Recovered::Intact,
         0 => Recovered::Overwritten,
         _ => Recovered::Partial,

@@ -46,24 +46,9 @@ fn list(b: &[u8], out: &mut Vec<(String, String)>) -> Option<()> {
         let name = b.span(start, name_len)?;
         let value = b.span(start.checked_add(name_len)?, size)?;
         if !matches!(kind, ENCRYPTION | VERITY) {
-            out.push(told(kind, name, value));
+            out.push(posix::packed_attribute(kind, name, value));
         }
         at = start.checked_add(name_len)?.checked_add(size)?.checked_next_multiple_of(4)?;
     }
     Some(())
-}
-
-/// Name and value for a reader.
-fn told(kind: u8, name: &[u8], value: &[u8]) -> (String, String) {
-    let prefix = match kind {
-        1 => "user.",
-        2 => "system.posix_acl_access",
-        3 => "system.posix_acl_default",
-        4 => "trusted.",
-        6 => "security.",
-        7 => "system.",
-        _ => "",
-    };
-    let access = if matches!(kind, 2 | 3) { posix::packed_access_list(value) } else { None };
-    (format!("{prefix}{}", String::from_utf8_lossy(name)), access.unwrap_or_else(|| posix::value(value)))
 }
